@@ -1,0 +1,57 @@
+"""Reading settings from the environment, each secret also from the file that `NAME_FILE` names.
+A value that cannot be read is noted in `problems`, which checks.py turns into errors with a hint."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import environ
+
+T = TypeVar("T")
+
+env = environ.FileAwareEnv()
+problems: list[tuple[str, str]] = []
+
+
+def read(name: str, parse: Callable[[str], T], default: str) -> T:
+    """The setting `name`, parsed; the parsed default where it is unset, empty or cannot be read.
+
+    An empty value counts as unset: container files often pass `NAME=` on.
+    """
+    try:
+        return parse(env.str(name, default="") or default)
+    except (ValueError, OSError) as error:
+        problems.append((name, str(error)))
+        return parse(default)
+
+
+def text(name: str, default: str = "") -> str:
+    return read(name, str.strip, default)
+
+
+def flag(name: str) -> bool:
+    return read(name, _flag, "false")
+
+
+def seconds(name: str, default: str) -> float:
+    return read(name, _positive, default)
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def _flag(value: str) -> bool:
+    lowered = value.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("is neither true nor false")
+
+
+def _positive(value: str) -> float:
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError("must be a number of seconds above zero")
+    return number

@@ -1,0 +1,65 @@
+"""For operators and load balancers: is the process alive, can it accept bookings.
+No numbers about bookings live here; rooms define their own metrics."""
+
+import logging
+
+import prometheus_client
+import redis
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from prometheus_client import multiprocess
+
+from ghlapp.problems import DATABASE_AWAY
+
+log = logging.getLogger(__name__)
+REDIS_SECONDS = 0.2
+
+
+def livez(request: HttpRequest) -> JsonResponse:
+    """200 while the process answers at all."""
+    return JsonResponse({"status": "alive"})
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 `ready`; 200 `degraded` without Redis (bookings are accepted, the sweep finds them); 503 without PostgreSQL."""
+    database, broker = _database_answers(), _redis_answers()
+    state = "ready" if broker else "degraded"
+    return JsonResponse(
+        {"status": state if database else "unavailable", "postgresql": database, "redis": broker},
+        status=200 if database else 503,
+    )
+
+
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DATABASE_AWAY as error:
+        log.warning("PostgreSQL does not answer: %s", type(error).__name__)
+        return False
+    return True
+
+
+def _redis_answers() -> bool:
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+    )
+    try:
+        return bool(client.ping())
+    except redis.RedisError as error:
+        log.warning("Redis does not answer: %s", type(error).__name__)
+        return False
+    finally:
+        client.close()
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus text of all processes that share PROMETHEUS_MULTIPROC_DIR, or of this one without it."""
+    registry = prometheus_client.REGISTRY
+    if settings.PROMETHEUS_MULTIPROC_DIR:
+        registry = prometheus_client.CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)
+    return HttpResponse(
+        prometheus_client.generate_latest(registry), content_type=prometheus_client.CONTENT_TYPE_LATEST
+    )

@@ -1,0 +1,230 @@
+"""Every setting of the product, read from the environment (documented in .env.example).
+What is wrong with a value is said by checks.py, with an id and a hint, before anything starts."""
+
+import logging
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+
+from ghlapp import environment
+from ghlapp.local.discovery import local_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environment.env.read_env(BASE_DIR / ".env")
+
+# --- Django's own -----------------------------------------------------------------------------------------
+
+DEBUG = environment.flag("DEBUG")
+# Django refuses an empty key wherever it is read; checks.py stops a production start with this one.
+UNSET_SECRET_KEY = "unset-only-for-debug"  # noqa: S105
+SECRET_KEY = environment.text("SECRET_KEY", UNSET_SECRET_KEY)
+SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")
+
+PORT = environment.read("PORT", int, "8000")
+PUBLIC_URL = environment.text("PUBLIC_URL", f"http://localhost:{PORT}").rstrip("/")
+_public = urlsplit(PUBLIC_URL)
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", f"{_public.hostname or 'localhost'},localhost,127.0.0.1")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "rest_framework",
+    "ghlapp",
+    "oauth",
+    "appointments",
+]
+MIDDLEWARE = [
+    "ghlapp.middleware.RequestLog",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "ghlapp.urls"
+WSGI_APPLICATION = "ghlapp.wsgi.application"
+# The API's routes carry no trailing slash and are never redirected to one.
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+# Static files come straight from the packages, so that `make serve` needs no collecting beforehand.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+SESSION_COOKIE_NAME = "booking_session"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
+SECURE_HSTS_SECONDS = 31_536_000 if _public.scheme == "https" else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _public.scheme == "https" else None
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _public.netloc else []
+SECURE_REFERRER_POLICY = "no-referrer"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for sub-domains is the owner's decision: the product knows its own host only
+    "security.W008",  # redirecting to https is the TLS proxy's part; doing it here too can loop
+    "security.W021",  # likewise the preload list
+]
+# The largest accepted body is a batch of 100 bookings; a single booking is bounded in appointments/api.py.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# --- PostgreSQL and Redis ---------------------------------------------------------------------------------
+
+DATABASE_URL = environment.text("DATABASE_URL") or local_url("DATABASE_URL") or ""
+REDIS_URL = environment.text("REDIS_URL") or local_url("REDIS_URL") or ""
+DATABASE_POOL_SIZE = environment.read("DATABASE_POOL_SIZE", int, "24")
+DATABASES = {
+    "default": {
+        **environment.env.db_url_config(DATABASE_URL or "postgres://unset@127.0.0.1:1/unset"),
+        "CONN_MAX_AGE": 0,
+        # With a pool this is its check: a connection that PostgreSQL's restart broke is not handed out.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 3},
+            "connect_timeout": 3,
+            "application_name": "ghl-booking-backend",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Celery -----------------------------------------------------------------------------------------------
+
+SWEEP_SECONDS = 5
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # A frozen broker must not hold a worker for ever; longer than the blocking pop's own second.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "health_check_interval": 10,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: a worker that gave up would need somebody to notice
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "wake-ups"
+# A wake-up is worth nothing once it is old, the sweep sends new ones: nothing rests on redelivery.
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "find what no message woke": {
+        "task": "appointments.tasks.sweep",
+        "schedule": SWEEP_SECONDS,
+        "options": {"expires": SWEEP_SECONDS},
+    },
+    "refresh tokens that are about to run out": {
+        "task": "oauth.tasks.refresh_due_tokens",
+        "schedule": 30,
+        "options": {"expires": 30},
+    },
+}
+
+# Set by the runner: web and worker processes share their numbers through files there.
+PROMETHEUS_MULTIPROC_DIR = environment.text("PROMETHEUS_MULTIPROC_DIR")
+
+# --- HighLevel --------------------------------------------------------------------------------------------
+
+GHL_API_BASE_URL = environment.text("GHL_API_BASE_URL", "https://services.leadconnectorhq.com").rstrip("/")
+GHL_CLIENT_ID = environment.text("GHL_CLIENT_ID")
+GHL_CLIENT_SECRET = environment.text("GHL_CLIENT_SECRET")
+GHL_INSTALL_URL = environment.text("GHL_INSTALL_URL")
+GHL_TIMEOUT_SECONDS = environment.seconds("GHL_TIMEOUT_SECONDS", "30")
+GHL_SETTLE_SECONDS = environment.seconds("GHL_SETTLE_SECONDS", "30")
+TOKEN_ENCRYPTION_KEYS = environment.words("TOKEN_ENCRYPTION_KEYS")
+
+# --- The API ----------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["oauth.keys.BearerKey"],
+    "DEFAULT_PERMISSION_CLASSES": ["oauth.keys.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["ghlapp.problems.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "ghlapp.problems.handle",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Bookings for HighLevel calendars",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- Logs -------------------------------------------------------------------------------------------------
+
+DJANGO_STRUCTLOG_USER_ID_FIELD = None
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = False
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
+_processors = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+    structlog.processors.format_exc_info,
+]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processor": structlog.processors.JSONRenderer(ensure_ascii=False),
+            "foreign_pre_chain": _processors,
+        }
+    },
+    "handlers": {"standard_error": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["standard_error"], "level": environment.text("LOG_LEVEL", "INFO").upper()},
+    "loggers": {
+        # Their request lines carry the query, and an OAuth code or a contact's e-mail with it.
+        "httpx2": {"level": "WARNING"},
+        "httpcore2": {"level": "WARNING"},
+        "authlib": {"level": "WARNING"},
+        # One line a request is RequestLog's; Django's own would be a second one for each 4xx.
+        "django.request": {"level": "ERROR"},
+    },
+}
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        *_processors,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
