@@ -1,0 +1,35 @@
+"""How `manage.py` commands find the servers that `make serve` or `make demo` runs here.
+Only settings are passed on; starting anything is servers.py."""
+
+import os
+from pathlib import Path
+
+from ghlapp.local.files import FOLDER, read_private, write_private
+
+NOTICE = FOLDER / "servers.json"
+
+
+def publish(settings: dict[str, str], notice: Path = NOTICE) -> None:
+    """Let other processes of this user find `settings` for as long as this process lives."""
+    write_private(notice, {"launcher": str(os.getpid()), **settings})
+
+
+def withdraw(notice: Path = NOTICE) -> None:
+    notice.unlink(missing_ok=True)
+
+
+def local_url(name: str, notice: Path = NOTICE) -> str | None:
+    """What the stack running here uses for the setting `name` (`DATABASE_URL`, `REDIS_URL`), if one runs."""
+    found = read_private(notice)
+    return found.get(name) if _is_alive(found.get("launcher", "")) else None
+
+
+def _is_alive(process_id: str) -> bool:
+    # A launcher that was killed could not take its notice down.
+    try:
+        os.kill(int(process_id), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
