@@ -1,0 +1,293 @@
+"""HighLevel's records as we read them and its bodies as we write them: camelCase begins and ends here.
+
+No HTTP and no rules about bookings. Reading is tolerant (`reading.py`), writing is strict.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Self
+
+from .reading import Json, flag, instant, items, jwt_claims, mapping, moment, number, text, texts
+
+MEETING_LOCATION_TYPES = ("custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google")
+APPOINTMENT_STATUSES = ("new", "confirmed", "cancelled", "showed", "noshow", "invalid")
+
+# https://marketplace.gohighlevel.com/docs/ghl/calendars/edit-appointment
+CHANGE_FIELDS = (
+    "calendar_id",
+    "start_time",
+    "end_time",
+    "title",
+    "meeting_location_type",
+    "meeting_location_id",
+    "override_location_config",
+    "appointment_status",
+    "assigned_user_id",
+    "description",
+    "address",
+    "ignore_date_range",
+    "to_notify",
+    "ignore_free_slot_validation",
+    "rrule",
+)
+# https://marketplace.gohighlevel.com/docs/ghl/calendars/create-appointment
+APPOINTMENT_FIELDS = ("location_id", "contact_id", *CHANGE_FIELDS)
+# https://marketplace.gohighlevel.com/docs/ghl/contacts/upsert-contact: all but `tags`, since an
+# upsert replaces every tag the customer has given the contact.
+CONTACT_FIELDS = (
+    "location_id",
+    "first_name",
+    "last_name",
+    "name",
+    "email",
+    "phone",
+    "gender",
+    "address1",
+    "city",
+    "state",
+    "postal_code",
+    "country",
+    "website",
+    "timezone",
+    "company_name",
+    "date_of_birth",
+    "source",
+    "assigned_to",
+    "dnd",
+    "dnd_settings",
+    "inbound_dnd_settings",
+    "custom_fields",
+    "create_new_if_duplicate_allowed",
+)
+
+
+def appointment_body(fields: Mapping[str, object]) -> dict[str, object]:
+    """The body of create-appointment from our names. None is left out; an unknown name is a ValueError."""
+    return _body(fields, APPOINTMENT_FIELDS)
+
+
+def change_body(fields: Mapping[str, object]) -> dict[str, object]:
+    """The body of edit-appointment from our names. None is left out; an unknown name is a ValueError."""
+    return _body(fields, CHANGE_FIELDS)
+
+
+def contact_body(fields: Mapping[str, object]) -> dict[str, object]:
+    """Upsert-contact's body from our names. None is left out; an unknown name, or `tags`: ValueError."""
+    return _body(fields, CONTACT_FIELDS)
+
+
+def _body(fields: Mapping[str, object], known: tuple[str, ...]) -> dict[str, object]:
+    if unknown := sorted(set(fields) - set(known)):
+        raise ValueError(f"HighLevel takes no such fields here: {', '.join(unknown)}")
+    return {wire_name(name): fields[name] for name in known if fields.get(name) is not None}
+
+
+def wire_name(name: str) -> str:
+    """`start_time` → `startTime`."""
+    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP exchange, fit to be shown: no token, no query, no body.
+
+    `outcome` is "ok" or the `name` of the error it ended with; `status` is None where no answer came.
+    """
+
+    method: str
+    path: str
+    status: int | None
+    duration: timedelta
+    outcome: str
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appointment:
+    """HighLevel's record. `start_time` and `end_time` are as HighLevel wrote them, offset or none."""
+
+    id: str
+    calendar_id: str | None = None
+    location_id: str | None = None
+    contact_id: str | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    title: str | None = None
+    appointment_status: str | None = None
+    assigned_user_id: str | None = None
+    address: str | None = None
+    meeting_location_type: str | None = None
+    description: str | None = None
+    is_recurring: bool = False
+    rrule: str | None = None
+    master_event_id: str | None = None
+    deleted: bool = False
+    date_added: datetime | None = None
+    date_updated: datetime | None = None
+    trace_id: str | None = None
+
+    @classmethod
+    def from_wire(cls, data: Json, *, trace_id: str | None = None) -> Self:
+        """From the record itself (no wrapper). ValueError without an id."""
+        return cls(
+            id=_id(data),
+            calendar_id=text(data, "calendarId"),
+            location_id=text(data, "locationId"),
+            contact_id=text(data, "contactId"),
+            start_time=text(data, "startTime"),
+            end_time=text(data, "endTime"),
+            title=text(data, "title"),
+            # Live answers carry the misspelt key, sometimes alone.
+            appointment_status=text(data, "appointmentStatus", "appoinmentStatus"),
+            assigned_user_id=text(data, "assignedUserId"),
+            address=text(data, "address"),
+            meeting_location_type=text(data, "meetingLocationType"),
+            # Written as `description`, read back as `notes` from some endpoints.
+            description=text(data, "description", "notes"),
+            is_recurring=flag(data, "isRecurring") or False,
+            rrule=text(data, "rrule"),
+            master_event_id=text(data, "masterEventId"),
+            deleted=flag(data, "deleted") or False,
+            date_added=moment(data.get("dateAdded")),
+            date_updated=moment(data.get("dateUpdated")),
+            trace_id=text(data, "traceId") or trace_id,
+        )
+
+    @property
+    def starts_at(self) -> datetime | None:
+        """The start as an instant; None where HighLevel wrote it without an offset."""
+        return moment(self.start_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """What booking needs to know of a calendar. `team` holds user ids; `seats` is per slot."""
+
+    id: str
+    name: str | None = None
+    location_id: str | None = None
+    calendar_type: str | None = None
+    is_active: bool | None = None
+    slot_duration: timedelta | None = None
+    seats: int | None = None
+    team: tuple[str, ...] = ()
+
+    @classmethod
+    def from_wire(cls, data: Json) -> Self:
+        """From one entry of the list. ValueError without an id."""
+        members = (text(member, "userId") for member in items(data.get("teamMembers")))
+        seats = number(data, "appoinmentPerSlot")  # HighLevel's spelling
+        return cls(
+            id=_id(data),
+            name=text(data, "name"),
+            location_id=text(data, "locationId"),
+            calendar_type=text(data, "calendarType"),
+            is_active=flag(data, "isActive"),
+            slot_duration=_span(number(data, "slotDuration"), text(data, "slotDurationUnit")),
+            seats=None if seats is None else int(seats),
+            team=tuple(member for member in members if member),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """The contact an upsert found or made; `created` is None where HighLevel does not say."""
+
+    id: str
+    location_id: str | None = None
+    created: bool | None = None
+    trace_id: str | None = None
+
+    @classmethod
+    def from_wire(cls, data: Json, *, created: bool | None = None, trace_id: str | None = None) -> Self:
+        """From the record itself. ValueError without an id."""
+        return cls(id=_id(data), location_id=text(data, "locationId"), created=created, trace_id=trace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LocationDetails:
+    """A sub-account. `timezone` is an IANA name as HighLevel has it."""
+
+    id: str
+    name: str | None = None
+    timezone: str | None = None
+    company_id: str | None = None
+    trace_id: str | None = None
+
+    @classmethod
+    def from_wire(cls, data: Json, *, trace_id: str | None = None) -> Self:
+        """From the record itself. ValueError without an id."""
+        return cls(_id(data), text(data, "name"), text(data, "timezone"), text(data, "companyId"), trace_id)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGrant:
+    """What the token endpoint handed out. Neither token shows in its repr.
+
+    `issued_at` is HighLevel's clock (the JWT's `iat`), None where the token is no readable JWT.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    expires_in: timedelta | None = None
+    scopes: frozenset[str] = frozenset()
+    user_type: str | None = None
+    company_id: str | None = None
+    location_id: str | None = None
+    user_id: str | None = None
+    plan_id: str | None = None
+    is_bulk_installation: bool = False
+    issued_at: datetime | None = None
+    trace_id: str | None = None
+
+
+def parse_token_grant(payload: Mapping[str, object]) -> TokenGrant:
+    """Read an answer of the token endpoint in the dated versions' spelling. ValueError without a token.
+
+    The token's own claims fill in scopes and user type where the answer leaves them out.
+    https://marketplace.gohighlevel.com/docs/ghl/oauth/get-access-token
+    """
+    access_token = text(payload, "access_token")
+    if access_token is None:
+        raise ValueError("the answer holds no access token")
+    claims = jwt_claims(access_token)
+    return TokenGrant(
+        access_token=access_token,
+        refresh_token=text(payload, "refresh_token"),
+        expires_in=_span(number(payload, "expires_in"), "seconds"),
+        scopes=frozenset(
+            texts(payload.get("scope")) or texts(mapping(claims.get("oauthMeta")).get("scopes"))
+        ),
+        user_type=text(payload, "userType") or text(claims, "authClass"),
+        company_id=text(payload, "companyId"),
+        location_id=text(payload, "locationId"),
+        user_id=text(payload, "userId"),
+        plan_id=text(payload, "planId"),
+        is_bulk_installation=flag(payload, "isBulkInstallation") or False,
+        issued_at=instant(number(claims, "iat")),
+        trace_id=text(payload, "traceId"),
+    )
+
+
+def _id(data: Json) -> str:
+    found = text(data, "id", "_id")
+    if found is None:
+        raise ValueError("the answer holds no id")
+    return found
+
+
+def _span(amount: float | None, unit: str | None) -> timedelta | None:
+    if amount is None:
+        return None
+    try:
+        match unit:
+            case "seconds":
+                return timedelta(seconds=amount)
+            case "hours":
+                return timedelta(hours=amount)
+            case _:
+                return timedelta(minutes=amount)
+    except (OverflowError, ValueError):
+        return None
