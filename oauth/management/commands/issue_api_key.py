@@ -1,0 +1,71 @@
+"""`manage.py issue_api_key`: a new API key for a tenant, printed alone on standard output."""
+
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from oauth import keys
+from oauth.models import Agency, Location, Tenant
+from oauth.scopes import KEY_SCOPES
+
+
+class Command(BaseCommand):
+    help = "Issue an API key. It is printed once, alone on standard output, and cannot be shown again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tenant", default="default", help="whose key; created if new (default: %(default)s)")
+        covered = parser.add_mutually_exclusive_group(required=True)
+        covered.add_argument("--location", action="append", help="a location id it covers; may be repeated")
+        covered.add_argument("--agency", help="a company id, all of whose locations it covers, future ones too")
+        parser.add_argument(
+            "--scope", action="append", choices=KEY_SCOPES, help="may be repeated (default: all scopes)"
+        )
+        parser.add_argument("--name", default="", help="what the key is for")
+        parser.add_argument("--expires", help="when it stops working, ISO 8601 with an offset")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        locations = _locations(options["location"] or [])
+        agency = _agency(options["agency"])
+        expires_at = _instant(options["expires"])
+        tenant, _ = Tenant.objects.get_or_create(name=options["tenant"])
+        _, text = keys.issue(
+            tenant,
+            locations=locations,
+            agency=agency,
+            scopes=options["scope"] or KEY_SCOPES,
+            name=options["name"],
+            expires_at=expires_at,
+        )
+        self.stdout.write(text)
+
+
+def _locations(ids: list[str]) -> list[Location]:
+    found = Location.objects.in_bulk(ids)
+    if unknown := [each for each in ids if each not in found]:
+        raise CommandError(f"Unknown location: {', '.join(unknown)}. Install the app there first.")
+    return list(found.values())
+
+
+def _agency(company_id: str | None) -> Agency | None:
+    if company_id is None:
+        return None
+    agency = Agency.objects.filter(pk=company_id).first()
+    if agency is None:
+        raise CommandError(f"Unknown agency: {company_id}. Install the app in one of its locations first.")
+    return agency
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--expires is not an ISO 8601 date and time: {text}") from None
+    if instant.tzinfo is None:
+        raise CommandError("--expires needs an offset, for instance 2027-01-31T00:00:00+00:00")
+    if instant <= timezone.now():
+        raise CommandError("--expires lies in the past")
+    return instant

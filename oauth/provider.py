@@ -1,0 +1,109 @@
+"""Authlib's part: the authorization URL, the `state` bound to the browser's session, the exchange of a code.
+The only module that imports Authlib. Refreshing is ghl's and vault.py's."""
+
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.base_client.errors import MismatchingStateError
+from authlib.integrations.django_client import DjangoOAuth2App, OAuth
+from authlib.integrations.httpx_client import OAuth2Client
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from ghl import refusals, wire
+from ghl.errors import UnreadableAnswer
+from ghl.types import TokenGrant, parse_token_grant
+from oauth import scopes
+
+CHOOSE_LOCATION = "https://marketplace.gohighlevel.com/v2/oauth/chooselocation"
+# What Authlib adds to the authorization URL itself; the rest of the install link goes along as it is.
+AUTHLIBS_OWN = {"response_type", "client_id", "redirect_uri", "scope", "state"}
+EXCHANGE_SECONDS = 10.0
+
+
+class StateMismatch(Exception):
+    """The `state` is not one that this browser's session was given, or it has been used."""
+
+
+class HighLevelApp(DjangoOAuth2App):  # type: ignore[misc]
+    """Authlib's Django client, over httpx2 instead of requests."""
+
+    client_cls = OAuth2Client
+
+
+def redirect_uri() -> str:
+    return f"{settings.PUBLIC_URL}/oauth/callback"
+
+
+def redirect_to_consent(request: HttpRequest) -> HttpResponse:
+    """302 to HighLevel's consent page, with a one-time `state` kept in the session."""
+    response: HttpResponse = _app().authorize_redirect(request, redirect_uri())
+    return response
+
+
+def exchange(request: HttpRequest) -> TokenGrant:
+    """Trade the code of a callback for tokens; its `state`, used up by this, must be this session's.
+
+    Raises StateMismatch or a HighLevelError.
+    """
+    try:
+        return _granted(lambda: _app().authorize_access_token(request))
+    except MismatchingStateError as error:
+        raise StateMismatch from error
+
+
+def exchange_without_state(code: str) -> TokenGrant:
+    """Trade the code of an install that began inside HighLevel's marketplace, which knows no state of ours."""
+    return _granted(lambda: _app().fetch_access_token(redirect_uri=redirect_uri(), code=code))
+
+
+def _granted(fetch: Any) -> TokenGrant:
+    try:
+        with wire.deadline(EXCHANGE_SECONDS):
+            return parse_token_grant(fetch())
+    except httpx2.HTTPError as error:
+        raise refusals.from_exception(error) from error
+    except MismatchingStateError:
+        raise
+    except (AuthlibBaseError, ValueError) as error:
+        # Every refusal was raised by the hook below; this is a 200 that holds no token.
+        raise UnreadableAnswer(type(error).__name__) from error
+
+
+@cache
+def _app() -> Any:
+    link = urlsplit(settings.GHL_INSTALL_URL or CHOOSE_LOCATION)
+    given = dict(parse_qsl(link.query))
+    return OAuth().register(
+        "highlevel",
+        client_cls=HighLevelApp,
+        client_id=settings.GHL_CLIENT_ID,
+        client_secret=settings.GHL_CLIENT_SECRET,
+        authorize_url=f"{link.scheme}://{link.netloc}{link.path}",
+        authorize_params={name: value for name, value in given.items() if name not in AUTHLIBS_OWN},
+        access_token_url=f"{settings.GHL_API_BASE_URL}/oauth/token",
+        access_token_params={"user_type": "Location"},
+        client_kwargs={
+            "scope": given.get("scope") or " ".join(scopes.NEEDED),
+            "token_endpoint_auth_method": "client_secret_post",
+            "follow_redirects": False,
+        },
+        user_agent=wire.USER_AGENT,
+        compliance_fix=_hand_refusals_on,
+    )
+
+
+def _hand_refusals_on(session: OAuth2Client) -> None:
+    """Authlib takes a 400 without an `error` key for a token, so every answer that is not 2xx is stopped here."""
+
+    def refuse(response: httpx2.Response) -> httpx2.Response:
+        if not response.is_success:
+            raise refusals.from_response(
+                response.status_code, response.headers, response.content, kind="token"
+            )
+        return response
+
+    session.register_compliance_hook("access_token_response", refuse)

@@ -1,0 +1,10 @@
+"""Routes of the install flow."""
+
+from django.urls import path
+
+from oauth import views
+
+urlpatterns = [
+    path("install", views.install, name="install"),
+    path("callback", views.callback, name="callback"),
+]

@@ -1,0 +1,254 @@
+"""Where tokens are sealed, opened and kept fresh; the only code that sees one in plain text.
+
+Refreshing takes no lock while it calls HighLevel: one conditional UPDATE of `refresh_started_at` makes one
+process the refresher for ten seconds, everybody else uses the token at hand or comes back. A refresh whose
+answer was lost is thereby repeated with the same token inside HighLevel's thirty seconds of grace.
+Who installs and what an install means is in installs.py.
+"""
+
+import logging
+import random
+import time
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from ghl.errors import HighLevelError, LocationInactive, RefreshTokenDead
+from ghl.types import TokenGrant
+from oauth import upstream
+from oauth.models import Location, Token
+from oauth.sealing import Sealed, keyring
+
+log = logging.getLogger(__name__)
+
+# HighLevel documents 86,399 seconds; an answer without `expires_in` must not end refreshing.
+USUAL_LIFE = timedelta(days=1)
+EARLY = timedelta(minutes=15)
+# Tokens granted together are refreshed apart.
+JITTER = timedelta(hours=1)
+# A token this close to its end may run out on the way to HighLevel.
+USABLE_FOR = timedelta(seconds=30)
+REFRESH_SECONDS = 8.0
+REPEAT_AFTER = timedelta(seconds=10)
+SUSPENDED_FOR = timedelta(hours=1)
+# How long a new pair that PostgreSQL would not take is kept in memory and offered again.
+STORE_FOR_SECONDS = 60.0
+
+
+class TokenUnavailable(Exception):
+    """There is no usable token now. `retry_after` says when to ask again."""
+
+    retry_after = timedelta(seconds=1)
+
+
+class TokenBusy(TokenUnavailable):
+    """Another process is refreshing it."""
+
+
+class LocationSuspended(TokenUnavailable):
+    """HighLevel says the account is paused; the token is kept and tried again slowly."""
+
+    retry_after = SUSPENDED_FOR
+
+
+class NeedsReconnect(TokenUnavailable):
+    """The refresh token is dead: somebody must install again."""
+
+    retry_after = SUSPENDED_FOR
+
+
+class LocationTokens:
+    """The access token of one location, as `ghl.auth.authorized` asks for it."""
+
+    def __init__(self, location_id: str) -> None:
+        self._location_id = location_id
+
+    def token(self) -> str:
+        """A usable access token, refreshed first where it has run out.
+
+        Raises TokenUnavailable, or the HighLevelError of a refresh that failed.
+        """
+        stored = self._read()
+        if is_usable(stored):
+            return _open_access(stored)
+        return _open_access(refresh(stored))
+
+    def renew(self, failed: str) -> str:
+        """A token other than `failed`: the stored one, if somebody has renewed it meanwhile, else a refreshed one."""
+        stored = self._read()
+        if _open_access(stored) != failed:
+            return _open_access(stored)
+        return _open_access(refresh(stored))
+
+    def _read(self) -> Token:
+        stored = Token.objects.select_related("location").filter(location_id=self._location_id).first()
+        if stored is None or stored.location.status == Location.Status.NEEDS_RECONNECT:
+            raise NeedsReconnect("The location holds no working token")
+        return stored
+
+
+def is_usable(token: Token) -> bool:
+    return token.expires_at > timezone.now() + USABLE_FOR
+
+
+def store(location: Location, grant: TokenGrant) -> Token:
+    """Seal and keep a pair from an install, replacing whatever there was. The newest wins, by HighLevel's clock."""
+    token = Token.objects.select_for_update().filter(location=location).first() or Token(location=location)
+    if token.issued_at and grant.issued_at and grant.issued_at < token.issued_at:
+        return token
+    if not token._state.adding:
+        token.version += 1
+    for name, value in _sealed(token, grant).items():
+        setattr(token, name, value)
+    token.save()
+    return token
+
+
+def refresh(token: Token) -> Token:
+    """Trade the refresh token for a new pair, unless another process is at it or has just done so.
+
+    Raises TokenBusy, LocationSuspended, NeedsReconnect or the transient HighLevelError.
+    """
+    if not _claim(token):
+        return _what_another_process_did(token)
+    try:
+        grant = upstream.client().refresh(
+            _open(token, "refresh_token"), user_type=token.user_type, timeout=REFRESH_SECONDS
+        )
+    except LocationInactive as error:
+        _suspend(token)
+        raise LocationSuspended(str(error)) from error
+    except RefreshTokenDead as error:
+        return _after_a_dead_refresh_token(token, error)
+    except HighLevelError as error:
+        # The claim stays: whatever it was, the same token is tried again when its ten seconds are over.
+        log.warning("Refreshing the %s failed: %s", token, error)
+        raise
+    return _keep(token, grant)
+
+
+def refresh_due(limit: int = 100) -> int:
+    """Refresh tokens whose time has come, one by one; answers how many were refreshed."""
+    refreshed = 0
+    for token in _due()[:limit]:
+        try:
+            refresh(token)
+        except (TokenUnavailable, HighLevelError):
+            continue  # logged and rescheduled where it happened
+        refreshed += 1
+    return refreshed
+
+
+def _due() -> "list[Token]":
+    waiting = Token.objects.filter(refresh_due_at__lte=Now()).filter(_unclaimed())
+    usable = waiting.exclude(
+        location__status__in=[Location.Status.NEEDS_RECONNECT, Location.Status.UNINSTALLED]
+    )
+    return list(usable.select_related("location").order_by("refresh_due_at"))
+
+
+def _unclaimed() -> Q:
+    return Q(refresh_started_at__isnull=True) | Q(refresh_started_at__lt=Now() - REPEAT_AFTER)
+
+
+def _claim(token: Token) -> bool:
+    mine = Token.objects.filter(_unclaimed(), pk=token.pk, version=token.version)
+    return mine.update(refresh_started_at=Now(), refresh_due_at=Now() + REPEAT_AFTER) == 1
+
+
+def _what_another_process_did(token: Token) -> Token:
+    now_stored = Token.objects.select_related("location").get(pk=token.pk)
+    if now_stored.version != token.version and is_usable(now_stored):
+        return now_stored
+    raise TokenBusy("Another process is refreshing this token")
+
+
+def _after_a_dead_refresh_token(token: Token, error: RefreshTokenDead) -> Token:
+    # Dead may also mean used: by an install or a refresh that overtook this one.
+    now_stored = Token.objects.select_related("location").get(pk=token.pk)
+    if now_stored.version != token.version:
+        return now_stored
+    log.warning("The refresh token of %s is dead; it must be reconnected", token.location_id)
+    token.location.brake(Location.Waiting.NEEDS_RECONNECT, None, Location.Status.NEEDS_RECONNECT)
+    Token.objects.filter(pk=token.pk, version=token.version).update(refresh_due_at=None)
+    raise NeedsReconnect(str(error)) from error
+
+
+def _suspend(token: Token) -> None:
+    wait = SUSPENDED_FOR * random.uniform(0.8, 1.2)  # noqa: S311
+    token.location.brake(Location.Waiting.SUSPENDED, wait, Location.Status.SUSPENDED)
+    # Not claimed any more: a reinstalled or paid account is asked at once when somebody wants it.
+    Token.objects.filter(pk=token.pk, version=token.version).update(
+        refresh_due_at=Now() + wait, refresh_started_at=None
+    )
+
+
+def _keep(token: Token, grant: TokenGrant) -> Token:
+    """Store a refreshed pair. It is the only copy: while PostgreSQL is away it is held and offered again."""
+    give_up_at = time.monotonic() + STORE_FOR_SECONDS
+    pause = 0.1
+    while True:
+        try:
+            return _replace(token, grant)
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > give_up_at:
+                raise
+            log.warning("A refreshed token of %s could not be stored yet", token.location_id)
+            connection.close()
+            time.sleep(pause)
+            pause = min(2.0, pause * 2)
+
+
+def _replace(token: Token, grant: TokenGrant) -> Token:
+    # Only over the pair that was traded in: an install meanwhile is newer.
+    Token.objects.filter(pk=token.pk, version=token.version).update(
+        version=F("version") + 1, **_sealed(token, grant)
+    )
+    if token.location.status == Location.Status.SUSPENDED:
+        token.location.release()
+    return Token.objects.select_related("location").get(pk=token.pk)
+
+
+def _sealed(token: Token, grant: TokenGrant) -> dict[str, object]:
+    """The columns that a grant fills."""
+    life = grant.expires_in or USUAL_LIFE
+    now = timezone.now()
+    columns: dict[str, object] = {
+        "access_token": _seal(token, "access_token", grant.access_token),
+        "issued_at": grant.issued_at,
+        "expires_at": now + life,
+        "refresh_due_at": now + life - _head_start(life),
+        "refresh_started_at": None,
+        "updated_at": now,
+    }
+    if grant.refresh_token:
+        columns["refresh_token"] = _seal(token, "refresh_token", grant.refresh_token)
+    if grant.scopes:
+        columns["scopes"] = sorted(grant.scopes)
+    if grant.user_type:
+        columns["user_type"] = grant.user_type
+    return columns
+
+
+def _head_start(life: timedelta) -> timedelta:
+    """How long before its end a token is refreshed; never more than half its life."""
+    return min(EARLY, life / 4) + min(JITTER, life / 4) * random.random()  # noqa: S311
+
+
+def _seal(token: Token, field: str, plain: str) -> Sealed:
+    return keyring().seal(plain, _context(token, field))
+
+
+def _open(token: Token, field: str) -> str:
+    return keyring().open(getattr(token, field), _context(token, field))
+
+
+def _open_access(token: Token) -> str:
+    return _open(token, "access_token")
+
+
+def _context(token: Token, field: str) -> str:
+    return f"{Token._meta.db_table}:{token.pk}:{field}"
