@@ -1,0 +1,37 @@
+"""THE table of the stack's processes: `make serve`, `make demo`, docker-compose.yml and the checks in CI use it.
+How processes are kept running is group.py."""
+
+import sys
+from collections.abc import Mapping
+
+# Threads enough for requests that wait (`Prefer: wait`) beside those that do not.
+WEB = (
+    *("python", "-m", "granian", "--interface", "wsgi", "ghlapp.wsgi:application"),
+    *("--host", "{host}", "--port", "{port}"),
+    *("--workers", "2", "--blocking-threads", "16", "--backlog", "2048"),
+    *("--respawn-failed-workers", "--workers-kill-timeout", "30", "--no-ws"),
+)
+# Several calls to HighLevel in flight in one process; the workers need not know of each other.
+WORKER = (
+    *("python", "-m", "celery", "-A", "ghlapp", "worker", "--pool", "threads", "--concurrency", "20"),
+    *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
+)
+BEAT = (
+    *("python", "-m", "celery", "-A", "ghlapp", "beat", "--loglevel", "INFO"),
+    *("--schedule", "{state}/celerybeat-schedule", "--pidfile", ""),
+)
+SANDBOX = (
+    *("python", "-m", "sandbox", "--port", "{sandbox_port}"),
+    *("--client-id", "{client_id}", "--client-secret", "{client_secret}"),
+    *("--redirect-uri", "{public_url}/oauth/callback"),
+)
+TOUR = ("python", "-m", "ghlapp.local", "tour", "{public_url}", "{sandbox_url}")
+MIGRATE = ("python", "manage.py", "migrate", "--no-input")
+
+SERVE = {"web": WEB, "worker": WORKER, "beat": BEAT}
+
+
+def filled(command: tuple[str, ...], values: Mapping[str, object]) -> list[str]:
+    """The command with its {names} filled in, run by the Python that runs us."""
+    words = [word.format_map(values) for word in command]
+    return [sys.executable if word == "python" else word for word in words]
