@@ -1,4 +1,4 @@
-"""THE table of the stack's processes: `make serve`, `make demo`, docker-compose.yml and the checks in CI use it.
+"""The one table of the stack's processes: `make serve`, `make demo`, docker-compose.yml and CI hold to it.
 How processes are kept running is group.py."""
 
 import sys

@@ -10,12 +10,13 @@ NOTICE = FOLDER / "servers.json"
 
 
 def publish(settings: dict[str, str], notice: Path = NOTICE) -> None:
-    """Let other processes of this user find `settings` for as long as this process lives."""
+    """Let this user's other processes find `settings` while we live; of two stacks, the later one's."""
     write_private(notice, {"launcher": str(os.getpid()), **settings})
 
 
 def withdraw(notice: Path = NOTICE) -> None:
-    notice.unlink(missing_ok=True)
+    if read_private(notice).get("launcher") == str(os.getpid()):
+        notice.unlink(missing_ok=True)
 
 
 def local_url(name: str, notice: Path = NOTICE) -> str | None:

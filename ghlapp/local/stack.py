@@ -1,4 +1,4 @@
-"""`make serve` and `make demo`: local servers where none are named, migrations, then all processes in one group.
+"""`make serve` and `make demo`: local servers where none are named, migrations, then all processes as a group.
 The processes are those of commands.py; nothing here knows what they do."""
 
 import os
@@ -37,7 +37,7 @@ def serve() -> int:
 
 
 def run_demo(*, once: bool) -> int:
-    """The same beside the sandbox, with a tour through both; until Ctrl-C, or to the tour's end with `once`."""
+    """The same with the sandbox and a tour through both; until Ctrl-C, or with `once` to the tour's end."""
     instance = FOLDER / "demo"
     instance.mkdir(parents=True, exist_ok=True)
     port, sandbox_port = _port("PORT", 8000), _port("SANDBOX_PORT", 8800)
@@ -45,26 +45,33 @@ def run_demo(*, once: bool) -> int:
     given = {"PORT": str(port), **demo.settings(instance, public_url, sandbox_url)}
     with _servers(instance, given) as settings:
         values = {
-            **{"host": LOOPBACK, "port": port, "state": instance, "sandbox_port": sandbox_port},
-            **{"client_id": given["GHL_CLIENT_ID"], "client_secret": given["GHL_CLIENT_SECRET"]},
-            **{"public_url": public_url, "sandbox_url": sandbox_url},
+            "host": LOOPBACK,
+            "port": port,
+            "state": instance,
+            "sandbox_port": sandbox_port,
+            "client_id": given["GHL_CLIENT_ID"],
+            "client_secret": given["GHL_CLIENT_SECRET"],
+            "public_url": public_url,
+            "sandbox_url": sandbox_url,
         }
         processes = {"sandbox": commands.SANDBOX, **commands.SERVE, "tour": commands.TOUR}
         group = {name: commands.filled(command, values) for name, command in processes.items()}
         logs = _fresh(instance / "logs")
-        say(
-            f"Starting sandbox, web, worker and scheduler; their logs are in {logs}. Ctrl-C stops everything."
-        )
+        say(f"Starting {', '.join(processes)}; their logs are in {logs}. Ctrl-C stops everything.")
         return Group(group, settings, logs=logs, guide="tour", once=once).run()
 
 
 @contextmanager
 def _servers(instance: Path, given: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The environment for the stack's processes, with `given` in it, while its servers run and are migrated."""
+    """The environment for the stack's processes, `given` included, while its servers run."""
     missing = [name for name in SERVERS if not environment.text(name)]
     with LocalServers(instance, missing, say=say) as servers:
         published = {**given, **servers.urls}
-        settings = {**os.environ, **published}
+        # A NAME_FILE of the caller's would be read before the NAME given here.
+        kept = {
+            name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in published
+        }
+        settings = {**kept, **published}
         settings.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_fresh(instance / "metrics")))
         say("Applying migrations ...")
         _run(commands.filled(commands.MIGRATE, {}), settings, instance / "migrate.log")
@@ -90,9 +97,9 @@ def _fresh(folder: Path) -> Path:
 
 def _port(name: str, default: int) -> int:
     """The port that the environment names, else the usual one, else any that is free."""
-    if named := os.environ.get(name):
-        _refuse_taken(int(named), LOOPBACK)
-        return int(named)
+    if named := environment.read(name, int, "0"):
+        _refuse_taken(named, LOOPBACK)
+        return named
     return free_port(default)
 
 
