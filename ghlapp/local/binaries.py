@@ -39,6 +39,12 @@ def valkey_server() -> Path:
     )
 
 
+def wheel_of(program: Path) -> Path | None:
+    """The folder of the wheel that `program` came with; None for a program of the system."""
+    wheels = (_wheel_folder(package) for package in (POSTGRES_WHEEL, VALKEY_WHEEL))
+    return next((wheel for wheel in wheels if wheel and program.is_relative_to(wheel)), None)
+
+
 def _postgres_candidates() -> Iterable[Path]:
     if wheel := _wheel_folder(POSTGRES_WHEEL):
         yield wheel / "pginstall" / "bin"

