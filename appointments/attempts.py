@@ -1,0 +1,127 @@
+"""One worker's attempt at one booking: what it asked HighLevel, and the intent that stands before a create.
+What is asked for and why is in bookings.py; what an error leads to is in outcomes.py."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from appointments import states
+from appointments.models import Booking
+from ghl.auth import authorized
+from ghl.errors import HighLevelError
+from ghl.types import Appointment, Call, appointment_body
+from oauth import upstream
+from oauth.vault import LocationTokens
+
+T = TypeVar("T")
+
+# A call must leave within this long of its intent, or its deadline says nothing about when HighLevel is done.
+SEND_WITHIN_SECONDS = 1.0
+# Above a whole call: time to write its outcome down before anybody else may take the booking.
+LEASE_MARGIN = timedelta(seconds=10)
+RESOLVED: dict[str, Any] = {
+    "intent": None,
+    "intent_version": None,
+    "intent_at": None,
+    "call_deadline": None,
+    "unresolved_slot": None,
+}
+
+
+class NotNow(Exception):
+    """Nothing is wrong; the step is to be taken again in `wait`."""
+
+    def __init__(self, reason: str, wait: timedelta) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def call_time() -> timedelta:
+    return timedelta(seconds=settings.GHL_TIMEOUT_SECONDS)
+
+
+def lease_time() -> timedelta:
+    """Long enough for one call and what comes after it; each write on the way stretches it again."""
+    return call_time() + LEASE_MARGIN
+
+
+@dataclass
+class Attempt:
+    """`calls` collects what goes into the timeline. `unresolved`: a create, this attempt's or an earlier one's, may
+    have happened. `sent`: this attempt has sent one."""
+
+    booking: Booking
+    calls: list[Call] = field(default_factory=list)
+    unresolved: bool = field(init=False)
+    sent: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.unresolved = self.booking.intent is not None
+
+    def ask(self, call: Callable[[str], T]) -> T:
+        """`call` with the location's access token; once more with another one if HighLevel rejects it."""
+        return authorized(LocationTokens(self.booking.location_id), call)
+
+    def create(self, fields: dict[str, Any]) -> Appointment:
+        """Send a create under an intent. Raises NotNow, LeaseLost, TokenUnavailable or a HighLevelError."""
+        return self.ask(lambda token: self._send(token, fields))
+
+    def _send(self, token: str, fields: dict[str, Any]) -> Appointment:
+        self._arm(fields)
+        try:
+            return upstream.client().create_appointment(token, appointment_body(fields), calls=self.calls)
+        except HighLevelError as error:
+            self.unresolved = error.outcome_unknown
+            raise
+
+    def _arm(self, fields: dict[str, Any]) -> None:
+        """Commit what is about to be sent (rule 2), and make it the only unresolved create of its slot (rule 8)."""
+        started = time.monotonic()
+        try:
+            with transaction.atomic():
+                states.keep(
+                    self.booking,
+                    lease_time(),
+                    intent=fields,
+                    intent_version=self.booking.wish_version,
+                    intent_at=Now(),
+                    call_deadline=Now() + call_time(),
+                    unresolved_slot=_slot(self.booking, fields),
+                    attempts=F("attempts") + 1,
+                )
+        except IntegrityError as error:
+            raise NotNow("a twin's outcome is unknown", timedelta(seconds=2)) from error
+        if time.monotonic() - started > SEND_WITHIN_SECONDS:
+            raise NotNow("the intent took too long to write", timedelta(0))
+        self.sent = self.unresolved = True
+
+    def end(
+        self, status: Booking.Status, *, reason: str, again_in: timedelta | None = states.NEVER, **changes: Any
+    ) -> None:
+        """Write the attempt's outcome (see `states.move`), its calls and what is now known about the intent."""
+        states.move(
+            self.booking,
+            status,
+            reason=reason,
+            calls=self.calls,
+            again_in=again_in,
+            **self._about_the_intent(),
+            **changes,
+        )
+
+    def _about_the_intent(self) -> dict[str, Any]:
+        if not self.unresolved:
+            return RESOLVED
+        # Given up now: from here on HighLevel's time to settle is counted (rule 6).
+        return {"call_deadline": Now()} if self.sent else {}
+
+
+def _slot(booking: Booking, fields: dict[str, Any]) -> str:
+    return f"{fields['calendar_id']} {fields['contact_id']} {booking.starts_at.isoformat()}"

@@ -1,0 +1,230 @@
+"""Bookings and their history: what is wanted (the wish), what HighLevel is known to have (the known), and the
+work that is left. What is done with a booking is in bookings.py; how its rows change in states.py."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+import uuid_utils.compat
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from oauth.models import ID_LENGTH, ApiKey, Location, Tenant
+
+
+def new_id() -> uuid.UUID:
+    """UUIDv7: in order of acceptance, so that the newest rows lie together in every index."""
+    return uuid_utils.compat.uuid7()
+
+
+class BookingQuerySet(models.QuerySet["Booking"]):
+    def seen_by(self, key: ApiKey) -> "BookingQuerySet":
+        """What a tenant's key may read: its tenant's bookings in the locations it covers."""
+        return self.filter(tenant_id=key.tenant_id, location__in=Location.objects.covered_by(key))
+
+    def due(self) -> "BookingQuerySet":
+        """Something is to be done, nobody is at it and its location need not wait. By PostgreSQL's clock."""
+        return self.filter(
+            Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
+            Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now()),
+            next_attempt_at__lte=Now(),
+        )
+
+    def claim(self, location_id: str, lease_for: timedelta) -> "Booking | None":
+        """Take a lease on the location's oldest due booking; None where there is nothing to do (rule 1).
+
+        One statement: of two workers one gets the row, and the other the next row instead of waiting.
+        """
+        claimed = self.raw(CLAIM, {"location": location_id, "lease": uuid.uuid4(), "lease_for": lease_for})
+        return next(iter(claimed), None)
+
+
+CLAIM = """
+UPDATE appointments_booking
+SET lease = %(lease)s, lease_until = statement_timestamp() + %(lease_for)s
+WHERE id = (
+    SELECT booking.id
+    FROM appointments_booking AS booking
+    JOIN oauth_location AS location ON location.id = booking.location_id
+    WHERE booking.location_id = %(location)s
+      AND booking.next_attempt_at <= statement_timestamp()
+      AND (booking.lease_until IS NULL OR booking.lease_until < statement_timestamp())
+      AND (location.not_before IS NULL OR location.not_before <= statement_timestamp())
+    ORDER BY booking.id
+    LIMIT 1
+    FOR UPDATE OF booking SKIP LOCKED
+)
+RETURNING *, statement_timestamp() AS claimed_at
+"""
+
+
+class Booking(models.Model):
+    """Our promise about one appointment.
+
+    `wish` and `known` hold an appointment's fields under our names (`start_time`, …), as text where
+    HighLevel has text. `wish_version` grows with each change of the wish.
+
+    `intent` is the body exactly as it is sent, committed before it is sent. An intent without an outcome
+    means that nobody knows whether HighLevel did it.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        ON_HOLD = "on_hold"
+        BOOKED = "booked"
+        REJECTED = "rejected"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    WAITING = (Status.PENDING, Status.ON_HOLD)
+    ENDED = (Status.REJECTED, Status.FAILED, Status.CANCELLED)
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="bookings", db_index=False)
+    location = models.ForeignKey(Location, models.PROTECT, related_name="bookings", db_index=False)
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  (unique where set)
+    # SHA-256 of the accepted body, parsed and written canonically.
+    request_digest = models.BinaryField(max_length=32)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    # The wish, with columns of its own for what is filtered by.
+    wish = models.JSONField()
+    wish_version = models.PositiveIntegerField(default=1)
+    contact = models.JSONField(null=True, blank=True)
+    calendar_id = models.CharField(max_length=ID_LENGTH)
+    contact_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    starts_at = models.DateTimeField()
+    external_reference = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  (null as sent)
+    metadata = models.JSONField(default=dict)
+    expires_at = models.DateTimeField()
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+
+    # The known.
+    appointment_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)  # noqa: DJ001
+    appointment_status = models.CharField(max_length=32, blank=True)
+    known = models.JSONField(default=dict, blank=True)
+    known_version = models.PositiveIntegerField(default=0)
+
+    # The work.
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    next_attempt_at = models.DateTimeField(null=True, blank=True, db_default=Now())
+    lease = models.UUIDField(null=True, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    attempts = models.PositiveIntegerField(default=0)
+    # Steps in a row that came to nothing: what the backoff grows with.
+    failures = models.PositiveIntegerField(default=0)
+    contact_attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.JSONField(null=True, blank=True)
+
+    # The intent.
+    intent = models.JSONField(null=True, blank=True)
+    intent_version = models.PositiveIntegerField(null=True, blank=True)
+    intent_at = models.DateTimeField(null=True, blank=True)
+    call_deadline = models.DateTimeField(null=True, blank=True)
+    # Calendar, contact and start of an unresolved create: no two bookings have the same at a time (rule 8).
+    unresolved_slot = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001
+
+    objects = BookingQuerySet.as_manager()
+
+    # Set by `claim`: the instant of the claim by PostgreSQL's clock.
+    claimed_at: datetime
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "idempotency_key"], name="one_booking_per_key"),
+            models.UniqueConstraint(fields=["appointment_id"], name="one_owner_per_appointment"),
+            models.UniqueConstraint(fields=["location", "unresolved_slot"], name="one_unresolved_create_per_slot"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "id"], name="booking_newest"),
+            models.Index(
+                fields=["tenant", "external_reference"],
+                condition=Q(external_reference__isnull=False),
+                name="booking_external_reference",
+            ),
+            models.Index(fields=["tenant", "calendar_id", "starts_at"], name="booking_calendar_start"),
+            models.Index(
+                fields=["location", "id"], condition=Q(next_attempt_at__isnull=False), name="booking_to_claim"
+            ),
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="booking_due"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"booking {self.pk}"
+
+    @property
+    def status_while_open(self) -> "Booking.Status":
+        """What it shows while work on it goes on."""
+        return self.Status.PENDING if self.appointment_id is None else self.Status.BOOKED
+
+    @property
+    def in_sync(self) -> bool:
+        """HighLevel has what is asked for, changes and cancelling included."""
+        if self.status == self.Status.CANCELLED:
+            return True
+        settled = self.appointment_id is not None and self.known_version == self.wish_version
+        return settled and self.cancel_requested_at is None
+
+
+class TimelineEntry(models.Model):
+    """One line of a booking's history: a change of state, or one call to HighLevel."""
+
+    class Kind(models.TextChoices):
+        STATE = "state"
+        CALL = "call"
+
+    booking = models.ForeignKey(Booking, models.CASCADE, related_name="timeline")
+    at = models.DateTimeField(db_default=Now())
+    kind = models.CharField(max_length=8, choices=Kind)
+    from_status = models.CharField(max_length=16, blank=True)
+    to_status = models.CharField(max_length=16, blank=True)
+    reason = models.CharField(max_length=255, blank=True)
+    method = models.CharField(max_length=8, blank=True)
+    path = models.CharField(max_length=255, blank=True)
+    http_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    outcome = models.CharField(max_length=64, blank=True)
+    trace_id = models.CharField(max_length=128, blank=True)
+
+    class Meta:
+        verbose_name_plural = "timeline entries"
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.booking_id}"
+
+
+class ContactMatch(models.Model):
+    """The contact that an e-mail or phone led to in a location; its lease makes one booking at a time look (rule 16).
+
+    `digest` is of the whole contact as asked for: another name under the same e-mail is upserted again.
+    """
+
+    location = models.ForeignKey(Location, models.CASCADE, related_name="+", db_index=False)
+    address = models.CharField(max_length=320)
+    digest = models.BinaryField(max_length=32, null=True)
+    contact_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["location", "address"], name="one_match_per_address")]
+
+    def __str__(self) -> str:
+        return f"contact match of {self.location_id}"
+
+    @classmethod
+    def lease(cls, location_id: str, address: str, lease_for: timedelta) -> "ContactMatch | None":
+        """The match, for this caller alone until `release` or the end of the lease; None while another has it."""
+        match, _ = cls.objects.get_or_create(location_id=location_id, address=address)
+        free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=Now())
+        mine = cls.objects.filter(free, pk=match.pk).update(claimed_until=Now() + lease_for)
+        if not mine:
+            return None
+        match.refresh_from_db()
+        return match
+
+    def release(self, **found: Any) -> None:
+        ContactMatch.objects.filter(pk=self.pk).update(claimed_until=None, **found)

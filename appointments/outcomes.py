@@ -1,0 +1,155 @@
+"""What follows when a step did not come through: refused for good, tried again, or held with its location.
+Which answer is which error is ghl's; how a row changes is in states.py."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from appointments import contacts, look
+from appointments.attempts import Attempt, NotNow
+from appointments.models import Booking
+from ghl import errors
+from oauth.models import Location
+from oauth.vault import SUSPENDED_FOR, LocationSuspended, NeedsReconnect, TokenUnavailable
+
+Status = Booking.Status
+Waiting = Location.Waiting
+
+LONGEST_WAIT = timedelta(minutes=5)
+# HighLevel says neither when a day's quota begins anew nor how long a burst lasts where it sends no header.
+QUOTA_WAIT = timedelta(hours=1)
+BURST_WAIT = timedelta(seconds=10)
+
+REFUSALS: dict[type[errors.HighLevelError], str] = {
+    errors.SlotUnavailable: "slot_unavailable",
+    errors.ContactNotFound: "contact_not_found",
+    errors.CalendarNotFound: "calendar_not_found",
+    errors.AssignedUserRequired: "assigned_user_required",
+    errors.AssignedUserInvalid: "assigned_user_invalid",
+    errors.ScopeMissing: "scope_missing",
+    errors.AuthClassRefused: "location_forbidden",
+    errors.LocationForbidden: "location_forbidden",
+}
+# Not HighLevel's judgement on the booking but a fault between it and us: failed, so that it can be retried.
+OUR_FAULT = (errors.ClientBlocked, errors.RouteNotSupported)
+# While a location waits for one of these its due bookings show `on_hold`, with this error.
+HOLDS: dict[str, str] = {
+    Waiting.SUSPENDED: "location_suspended",
+    Waiting.NEEDS_RECONNECT: "location_needs_reconnect",
+    Waiting.DAILY_QUOTA: "rate_limited",
+}
+HOLD_DETAILS: dict[str, str] = {
+    Waiting.SUSPENDED: "HighLevel says that the location's account is paused.",
+    Waiting.NEEDS_RECONNECT: "The app must be installed in the location again.",
+    Waiting.DAILY_QUOTA: "The location's daily quota of calls is used up.",
+}
+
+
+def record(attempt: Attempt, error: Exception) -> None:
+    """Write down what an error leads to. Raises LeaseLost."""
+    match error:
+        case NotNow():
+            _again(attempt, error.wait, reason=str(error))
+        case errors.LocationInactive() | LocationSuspended():
+            _hold(attempt, error, Waiting.SUSPENDED, SUSPENDED_FOR, Location.Status.SUSPENDED)
+        case NeedsReconnect():
+            _hold(attempt, error, Waiting.NEEDS_RECONNECT, None, Location.Status.NEEDS_RECONNECT)
+        case TokenUnavailable():
+            _again(attempt, error.retry_after, reason=str(error))
+        case errors.RateLimited(daily_exhausted=True):
+            _hold(attempt, error, Waiting.DAILY_QUOTA, error.retry_after or QUOTA_WAIT)
+        case errors.RateLimited():
+            _back_off_location(attempt, error)
+        case errors.ContactNotFound() if contacts.may_ask_again(attempt.booking):
+            _ask_for_contact_again(attempt, error)
+        case errors.Refused():
+            _refuse(attempt, error)
+        case errors.HighLevelError():
+            _try_again(attempt, error)
+
+
+def _again(attempt: Attempt, wait: timedelta, *, reason: str, **changes: Any) -> None:
+    """Go on later. Nothing of this needs the tenant's attention, so an on-hold booking is pending again."""
+    attempt.end(attempt.booking.status_while_open, reason=reason, again_in=wait, **changes)
+
+
+def _try_again(attempt: Attempt, error: errors.HighLevelError) -> None:
+    booking = attempt.booking
+    code = "outcome_unknown" if attempt.unresolved else "upstream_unavailable"
+    wait = look.FIRST_LOOK_AFTER if attempt.sent else max(_backoff(booking), error.retry_after or timedelta(0))
+    _fail_for_now(attempt, error, code, wait)
+
+
+def _back_off_location(attempt: Attempt, error: errors.RateLimited) -> None:
+    wait = error.retry_after or BURST_WAIT
+    attempt.booking.location.brake(Waiting.RATE_LIMITED, wait)
+    _fail_for_now(attempt, error, "rate_limited", wait)
+
+
+def _fail_for_now(attempt: Attempt, error: errors.HighLevelError, code: str, wait: timedelta) -> None:
+    booking = attempt.booking
+    # No longer than to its expiry, so that it fails when it says it will.
+    wait = max(timedelta(0), min(wait, booking.expires_at - booking.claimed_at))
+    failure = described(code, error)
+    _again(attempt, wait, reason=error.name, failures=booking.failures + 1, error=failure)
+
+
+def _hold(
+    attempt: Attempt,
+    error: Exception,
+    waiting_for: Waiting,
+    wait: timedelta | None,
+    status: Location.Status | None = None,
+) -> None:
+    attempt.booking.location.brake(waiting_for, wait, status)
+    attempt.end(
+        Status.ON_HOLD if attempt.booking.appointment_id is None else Status.BOOKED,
+        reason=waiting_for,
+        again_in=timedelta(0),
+        error=described(HOLDS[waiting_for], error, HOLD_DETAILS[waiting_for]),
+    )
+
+
+def _ask_for_contact_again(attempt: Attempt, error: errors.ContactNotFound) -> None:
+    contacts.forget(attempt.booking)
+    failure = described("contact_not_found", error)
+    _again(attempt, timedelta(0), reason=error.name, contact_id="", error=failure)
+
+
+def _refuse(attempt: Attempt, error: errors.Refused) -> None:
+    ours = isinstance(error, OUR_FAULT)
+    code = "internal_error" if ours else REFUSALS.get(type(error), "invalid_request")
+    attempt.end(Status.FAILED if ours else Status.REJECTED, reason=code, error=described(code, error))
+
+
+def described(code: str, error: Exception, detail: str | None = None) -> dict[str, Any]:
+    """The booking's `error`: `code`, `detail`, `upstream_status`, `trace_id`."""
+    return {
+        "code": code,
+        "detail": detail or getattr(error, "message", None) or str(error),
+        "upstream_status": getattr(error, "status", None),
+        "trace_id": getattr(error, "trace_id", None),
+    }
+
+
+def held(waiting_for: str) -> dict[str, Any]:
+    """The `error` of a booking whose location waits."""
+    return _error(HOLDS[waiting_for], HOLD_DETAILS[waiting_for])
+
+
+def expired(booking: Booking) -> dict[str, Any]:
+    """The `error` of a booking whose time is over: what stood in its way goes into the detail."""
+    last = (booking.error or {}).get("detail")
+    return _error("expired", f"{EXPIRED['detail']} The last failure was: {last}" if last else EXPIRED["detail"])
+
+
+def _error(code: str, detail: str) -> dict[str, Any]:
+    return {"code": code, "detail": detail, "upstream_status": None, "trace_id": None}
+
+
+EXPIRED = _error("expired", "It could not be booked before expiresAt.")
+
+
+def _backoff(booking: Booking) -> timedelta:
+    """Exponential with full jitter: anywhere up to 1 s at first, up to 5 min in the end."""
+    return random.random() * min(LONGEST_WAIT, timedelta(seconds=2 ** min(booking.failures, 10)))  # noqa: S311
