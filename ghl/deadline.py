@@ -29,7 +29,8 @@ class Deadline:
 
 
 # httpcore does all of a call's work in the thread that made it, so a context variable reaches the stream.
-_current: ContextVar[Deadline | None] = ContextVar("ghl_deadline", default=None)
+# No default: a connection of this backend is for use within `total` alone.
+_current: ContextVar[Deadline] = ContextVar("ghl_deadline")
 
 
 @contextmanager
@@ -42,11 +43,8 @@ def total(seconds: float) -> Iterator[None]:
         _current.reset(previous)
 
 
-def _left(timeout: float | None, error: type[httpcore2.TimeoutException]) -> float | None:
-    deadline = _current.get()
-    if deadline is None:
-        return timeout
-    left = deadline.ends_at - time.monotonic()
+def _left(timeout: float | None, error: type[httpcore2.TimeoutException]) -> float:
+    left = _current.get().ends_at - time.monotonic()
     if left <= 0:
         raise error("the call's total time is over")
     return left if timeout is None else min(left, timeout)
@@ -64,11 +62,10 @@ class DeadlineStream(httpcore2.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         deadline = _current.get()
         for start in range(0, len(buffer), PIECE):
-            # Time that ran out before the first byte is a connection that never served: nothing was sent.
-            sending = deadline is None or deadline.sending
-            left = _left(timeout, httpcore2.WriteTimeout if sending else httpcore2.ConnectTimeout)
-            if deadline is not None:
-                deadline.sending = True
+            # Time that runs out before the first byte counts as not connected: nothing was sent.
+            error = httpcore2.WriteTimeout if deadline.sending else httpcore2.ConnectTimeout
+            left = _left(timeout, error)
+            deadline.sending = True
             self._stream.write(buffer[start : start + PIECE], left)
 
     def start_tls(
@@ -104,7 +101,7 @@ class DeadlineBackend(httpcore2.NetworkBackend):
         for index, address in enumerate(addresses):
             left = _left(timeout, httpcore2.ConnectTimeout)
             # An even share each, so that a black hole in front leaves time for the ones behind it.
-            share = None if left is None else left / (len(addresses) - index)
+            share = left / (len(addresses) - index)
             try:
                 stream = self._backend.connect_tcp(address, port, share, local_address, socket_options)
                 return DeadlineStream(stream)
@@ -113,7 +110,7 @@ class DeadlineBackend(httpcore2.NetworkBackend):
         raise failure
 
 
-def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
+def _addresses(host: str, port: int, timeout: float) -> list[str]:
     """The host's addresses. The system's resolver knows no time-out: it is asked in a thread we can leave."""
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
@@ -122,7 +119,7 @@ def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
     return [host]
 
 
-def _resolved(host: str, port: int, timeout: float | None) -> list[str]:
+def _resolved(host: str, port: int, timeout: float) -> list[str]:
     answers: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
     threading.Thread(target=_resolve, args=(host, port, answers), name="ghl-resolve", daemon=True).start()
     try:

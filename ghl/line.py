@@ -98,7 +98,8 @@ class Line:
         calls: list[Call] | None,
     ) -> Call:
         duration = timedelta(seconds=time.monotonic() - started)
-        call = Call(request.method, request.url.path, status, duration, outcome, trace_id)
+        path = request.url.raw_path.partition(b"?")[0].decode()
+        call = Call(request.method, path, status, duration, outcome, trace_id)
         if calls is not None:
             calls.append(call)
         if self._on_call is not None:
