@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
@@ -182,6 +181,5 @@ def _exhausted(call: Call) -> dict[str, str]:
 def _record(call: Call) -> Record:
     # Codes, secrets and refresh tokens stay out of the log, pretended as they are.
     named = {"grant_type": call.fields.get("grant_type")} if call.operation == "token" else call.fields
-    path = urlsplit(call.request.url).path
     now = call.world.clock.now().isoformat()
-    return Record(now, call.operation, call.request.method, path, call.location_id, named)
+    return Record(now, call.operation, call.request.method, call.request.path, call.location_id, named)

@@ -64,9 +64,10 @@ class Diary:
     def _as_of(self, ids: Iterable[str], lag_seconds: float) -> Iterator[Appointment]:
         moment = self._clock.epoch() - lag_seconds
         for appointment_id in ids:
-            seen = [version for at, version in self._versions[appointment_id] if at <= moment]
-            if seen and seen[-1]:
-                yield seen[-1]
+            versions = reversed(self._versions[appointment_id])
+            seen = next((version for at, version in versions if at <= moment), None)
+            if seen:
+                yield seen
 
 
 def _day(moment: datetime) -> int:
