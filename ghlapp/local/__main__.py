@@ -1,4 +1,4 @@
-"""`python -m ghlapp.local serve | demo [--once] | tour`: what the Makefile calls.
+"""`python -m ghlapp.local serve | demo [--once] | tour | clean`: what the Makefile calls.
 What the words mean is stack.py and tour.py."""
 
 import argparse
@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
             return stack.serve()
         if options.command == "demo":
             return stack.run_demo(once=options.once)
+        if options.command == "clean":
+            return stack.clean()
         return tour.run(options.public_url, options.sandbox_url)
     except StartError as error:
         print(error, file=sys.stderr)
@@ -35,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     guide = parsers.add_parser("tour", help="the tour through a running demo")
     guide.add_argument("public_url")
     guide.add_argument("sandbox_url")
+    parsers.add_parser("clean", help="delete the local servers' data")
     return parser
 
 

@@ -21,7 +21,7 @@ BEAT = (
     *("--schedule", "{state}/celerybeat-schedule", "--pidfile", ""),
 )
 SANDBOX = (
-    *("python", "-m", "sandbox", "--port", "{sandbox_port}"),
+    *("python", "-m", "sandbox", "--host", "{host}", "--port", "{sandbox_port}"),
     *("--client-id", "{client_id}", "--client-secret", "{client_secret}"),
     *("--redirect-uri", "{public_url}/oauth/callback"),
 )

@@ -28,7 +28,7 @@ def settings(instance: Path, public_url: str, sandbox_url: str) -> dict[str, str
         "PUBLIC_URL": public_url,
         "GHL_CLIENT_ID": CLIENT_ID,
         "GHL_API_BASE_URL": sandbox_url,
-        "GHL_INSTALL_URL": _install_url(public_url, sandbox_url),
+        "GHL_INSTALL_URL": install_url(public_url, sandbox_url),
         # A sandbox call that hangs is given up soon, so that the tour need not wait for it.
         "GHL_TIMEOUT_SECONDS": "5",
         "GHL_SETTLE_SECONDS": "2",
@@ -45,7 +45,7 @@ def _kept_secrets(path: Path) -> dict[str, str]:
     return kept
 
 
-def _install_url(public_url: str, sandbox_url: str) -> str:
+def install_url(public_url: str, sandbox_url: str) -> str:
     query = {
         "response_type": "code",
         "redirect_uri": f"{public_url}/oauth/callback",

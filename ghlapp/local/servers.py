@@ -18,6 +18,8 @@ from ghlapp.local.valkey import Valkey
 
 KINDS: tuple[type[LocalServer], ...] = (Postgres, Valkey)
 ORPHAN_SECONDS = 15
+# A launcher that was killed just now may still hold its lock.
+DYING_SECONDS = 0.5
 
 
 class TakenError(StartError):
@@ -72,6 +74,15 @@ class LocalServers:
         while self._locks:
             os.close(self._locks.pop())
 
+    def remove(self) -> None:
+        """Delete the instance's data; not while somebody runs it."""
+        try:
+            self._lock_launcher()
+            self._lock_servers()
+            ground.remove(self.instance)
+        finally:
+            self.stop()
+
     def _start(self, lock: int) -> None:
         place = ground.choose(self.instance, lock)
         if place.home != self.instance:
@@ -98,7 +109,7 @@ class LocalServers:
 
     def _lock_launcher(self) -> None:
         lock = self._open("launcher.lock")
-        if not _try(lock):
+        if not wait_until(lambda: _try(lock), DYING_SECONDS):
             launcher = os.pread(lock, 20, 0).decode() or "unknown"
             raise TakenError(f"{self.instance} is in use by process {launcher}: stop that first.")
         os.ftruncate(lock, 0)

@@ -61,6 +61,13 @@ def run_demo(*, once: bool) -> int:
         return Group(group, settings, logs=logs, guide="tour", once=once).run()
 
 
+def clean() -> int:
+    """Delete the data of every instance, also where it is kept outside the checkout."""
+    for lock in FOLDER.glob("*/launcher.lock"):
+        LocalServers(lock.parent).remove()
+    return 0
+
+
 @contextmanager
 def _servers(instance: Path, given: dict[str, str]) -> Iterator[dict[str, str]]:
     """The environment for the stack's processes, `given` included, while its servers run."""

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import redis
 
-from ghlapp.local import binaries, discovery, ground
+from ghlapp.local import binaries, discovery
 from ghlapp.local.processes import StartError, wait_until
 from ghlapp.local.server import is_free
 from ghlapp.local.servers import LocalServers, TakenError
@@ -122,6 +122,13 @@ def test_a_second_launcher_is_told_who_runs_them(instance: Path) -> None:
         LocalServers(instance).__enter__()
 
 
+def test_data_in_use_is_not_removed(instance: Path) -> None:
+    with LocalServers(instance, durable=False) as servers:
+        with pytest.raises(TakenError):
+            LocalServers(instance).remove()
+        assert_they_answer(servers)
+
+
 @on_linux
 def test_a_killed_launcher_leaves_none_running(instance: Path, launcher: Launcher) -> None:
     victim = launcher(HOLD_SERVERS)
@@ -186,7 +193,7 @@ def test_under_a_closed_folder_they_are_kept_elsewhere_with_a_word_about_it(inst
 
     home = (instance / "elsewhere").resolve()
     assert f"Data is kept in {home}" in said[0]
-    ground.remove(instance)
+    LocalServers(instance).remove()
     assert not home.exists()
 
 

@@ -1,0 +1,11 @@
+"""What every test run needs before the first test: real servers and the settings for them.
+Fixtures of one room live in that room's conftest.py."""
+
+import django
+
+from tests import servers
+
+# Here and not in a fixture, for test modules import models; and DJANGO_SETTINGS_MODULE is set here and not
+# in pyproject.toml, where pytest-django would read the settings before the servers are up.
+servers.provide()
+django.setup()
