@@ -103,7 +103,12 @@ class Attempt:
         self.sent = self.unresolved = True
 
     def end(
-        self, status: Booking.Status, *, reason: str, again_in: timedelta | None = states.NEVER, **changes: Any
+        self,
+        status: Booking.Status,
+        *,
+        reason: str,
+        again_in: timedelta | None = states.NEVER,
+        **changes: Any,
     ) -> None:
         """Write the attempt's outcome (see `states.move`), its calls and what is now known about the intent."""
         states.move(

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from appointments import contacts, look, metrics, outcomes, states, wakeups
 from appointments.attempts import RESOLVED, Attempt, NotNow, lease_time
-from appointments.models import Booking, TimelineEntry
+from appointments.models import Booking, Intent, TimelineEntry
 from ghl.errors import HighLevelError, SlotUnavailable
 from ghl.types import Appointment
 from oauth.models import Location, Tenant
@@ -97,7 +97,7 @@ def _accepted(tenant: Tenant, location: Location, wanted: Wanted) -> Booking:
         metadata=wanted.metadata or {},
         expires_at=wanted.expires_at or _usual_expiry(now, wanted.starts_at),
     )
-    if location.waiting_for in outcomes.HOLDS:
+    if location.is_waiting and location.waiting_for in outcomes.HOLDS:
         booking.status = Status.ON_HOLD
         booking.error = outcomes.held(location.waiting_for)
     return booking
@@ -130,7 +130,7 @@ def wait(booking: Booking, seconds: float) -> Booking:
 
 
 def converge_due(location_id: str) -> None:
-    """Converge what is due for a location, oldest first. Where more is due, somebody else is woken for it meanwhile."""
+    """Converge what is due for a location, oldest first; where more is due, wake somebody else for it."""
     wakeups.clear(location_id)
     for _ in range(IN_A_ROW):
         booking = Booking.objects.claim(location_id, lease_time())
@@ -156,7 +156,7 @@ def converge(booking: Booking) -> None:
 
 def _take_next_step(attempt: Attempt) -> None:
     booking = attempt.booking
-    if booking.intent is not None and _looked_up(attempt):
+    if (intent := booking.open_intent) and _looked_up(attempt, intent):
         return
     if booking.appointment_id is not None:
         attempt.end(booking.status_while_open, reason="nothing to do")
@@ -180,14 +180,13 @@ def _create(attempt: Attempt) -> None:
     _booked(attempt, created, "created", booking.wish_version)
 
 
-def _looked_up(attempt: Attempt) -> bool:
+def _looked_up(attempt: Attempt, intent: Intent) -> bool:
     """Find out what became of an intent; True where that is all to be done for now."""
     booking = attempt.booking
-    assert booking.intent_at is not None and booking.call_deadline is not None  # noqa: S101, PT018  (set with it)
-    if _adopted(attempt, booking.intent, booking.intent_at):
+    if _adopted(attempt, intent.fields, intent.at):
         return True
-    if booking.claimed_at < booking.call_deadline + look.settle_time():
-        wait = look.next_look(booking.call_deadline, booking.claimed_at)
+    if booking.claimed_at < intent.call_deadline + look.settle_time():
+        wait = look.next_look(intent.call_deadline, booking.claimed_at)
         attempt.end(booking.status_while_open, reason="not found yet", again_in=wait)
         return True
     states.keep(booking, lease_time(), **RESOLVED)

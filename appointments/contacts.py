@@ -1,4 +1,4 @@
-"""Contacts named by e-mail or phone: found or created in HighLevel once, however many bookings name them (rule 16)."""
+"""Contacts named by e-mail or phone: found or created in HighLevel once, whoever names them (rule 16)."""
 
 import hashlib
 import json

@@ -2,6 +2,7 @@
 work that is left. What is done with a booking is in bookings.py; how its rows change in states.py."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -59,13 +60,22 @@ RETURNING *, statement_timestamp() AS claimed_at
 """
 
 
+@dataclass(frozen=True)
+class Intent:
+    """A create that was about to be sent, or was: its fields, since when, and until when it can have begun."""
+
+    fields: dict[str, Any]
+    at: datetime
+    call_deadline: datetime
+
+
 class Booking(models.Model):
     """Our promise about one appointment.
 
     `wish` and `known` hold an appointment's fields under our names (`start_time`, …), as text where
     HighLevel has text. `wish_version` grows with each change of the wish.
 
-    `intent` is the body exactly as it is sent, committed before it is sent. An intent without an outcome
+    `intent` holds the fields exactly as they are sent, committed before they are. An intent without an outcome
     means that nobody knows whether HighLevel did it.
     """
 
@@ -135,7 +145,9 @@ class Booking(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "idempotency_key"], name="one_booking_per_key"),
             models.UniqueConstraint(fields=["appointment_id"], name="one_owner_per_appointment"),
-            models.UniqueConstraint(fields=["location", "unresolved_slot"], name="one_unresolved_create_per_slot"),
+            models.UniqueConstraint(
+                fields=["location", "unresolved_slot"], name="one_unresolved_create_per_slot"
+            ),
         ]
         indexes = [
             models.Index(fields=["tenant", "id"], name="booking_newest"),
@@ -155,6 +167,13 @@ class Booking(models.Model):
 
     def __str__(self) -> str:
         return f"booking {self.pk}"
+
+    @property
+    def open_intent(self) -> Intent | None:
+        """The create whose outcome is unknown, if there is one."""
+        if self.intent is None or self.intent_at is None or self.call_deadline is None:
+            return None
+        return Intent(self.intent, self.intent_at, self.call_deadline)
 
     @property
     def status_while_open(self) -> "Booking.Status":

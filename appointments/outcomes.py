@@ -76,7 +76,9 @@ def _again(attempt: Attempt, wait: timedelta, *, reason: str, **changes: Any) ->
 def _try_again(attempt: Attempt, error: errors.HighLevelError) -> None:
     booking = attempt.booking
     code = "outcome_unknown" if attempt.unresolved else "upstream_unavailable"
-    wait = look.FIRST_LOOK_AFTER if attempt.sent else max(_backoff(booking), error.retry_after or timedelta(0))
+    wait = (
+        look.FIRST_LOOK_AFTER if attempt.sent else max(_backoff(booking), error.retry_after or timedelta(0))
+    )
     _fail_for_now(attempt, error, code, wait)
 
 
@@ -140,7 +142,9 @@ def held(waiting_for: str) -> dict[str, Any]:
 def expired(booking: Booking) -> dict[str, Any]:
     """The `error` of a booking whose time is over: what stood in its way goes into the detail."""
     last = (booking.error or {}).get("detail")
-    return _error("expired", f"{EXPIRED['detail']} The last failure was: {last}" if last else EXPIRED["detail"])
+    return _error(
+        "expired", f"{EXPIRED['detail']} The last failure was: {last}" if last else EXPIRED["detail"]
+    )
 
 
 def _error(code: str, detail: str) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def instant(text: str) -> datetime:
 
 Text = Annotated[str, AfterValidator(_storable)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-Time = Annotated[str, AfterValidator(_without_zero_fraction), Field(json_schema_extra={"format": "date-time"})]
+Time = Annotated[
+    str, AfterValidator(_without_zero_fraction), Field(json_schema_extra={"format": "date-time"})
+]
 ShortText = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
 Metadata = Annotated[dict[ShortText, Annotated[Text, Field(max_length=1000)]], Field(max_length=50)]
 
@@ -87,7 +89,9 @@ class ContactDetails(Body):
     first_name: ShortText | None = None
     last_name: ShortText | None = None
     email: Annotated[ShortText, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    phone: Annotated[ShortText, StringConstraints(pattern=r"^\+?[0-9 ()./-]*[0-9][0-9 ()./-]*$")] | None = None
+    phone: Annotated[ShortText, StringConstraints(pattern=r"^\+?[0-9 ()./-]*[0-9][0-9 ()./-]*$")] | None = (
+        None
+    )
     gender: ShortText | None = None
     address1: ShortText | None = None
     city: ShortText | None = None
@@ -110,7 +114,9 @@ class BookingRequest(Body):
     """
 
     calendar_id: Id
-    location_id: Annotated[Id | None, Field(description="May be left out when the key covers one location.")] = None
+    location_id: Annotated[
+        Id | None, Field(description="May be left out when the key covers one location.")
+    ] = None
     contact_id: Annotated[Id | None, Field(description="This or `contact`.")] = None
     contact: Annotated[ContactDetails | None, Field(description="Found or created before booking.")] = None
     start_time: Time
@@ -126,7 +132,9 @@ class BookingRequest(Body):
     ignore_date_range: bool | None = None
     to_notify: bool | None = None
     ignore_free_slot_validation: bool | None = None
-    rrule: Annotated[Text | None, Field(description="RFC 5545; needs `ignoreFreeSlotValidation: true`.")] = None
+    rrule: Annotated[Text | None, Field(description="RFC 5545; needs `ignoreFreeSlotValidation: true`.")] = (
+        None
+    )
     external_reference: ShortText | None = None
     metadata: Metadata | None = None
     expires_at: Annotated[Time | None, Field(description="Stop trying to book then.")] = None
@@ -145,7 +153,14 @@ class BookingRequest(Body):
         return self.model_dump(exclude=NOT_THE_APPOINTMENTS, exclude_none=True)
 
 
-NOT_THE_APPOINTMENTS = {"location_id", "contact_id", "contact", "external_reference", "metadata", "expires_at"}
+NOT_THE_APPOINTMENTS = {
+    "location_id",
+    "contact_id",
+    "contact",
+    "external_reference",
+    "metadata",
+    "expires_at",
+}
 
 
 def _whom(body: BookingRequest) -> list[tuple[str, str]]:
@@ -233,7 +248,9 @@ def read(model: type[Model], parsed: Any) -> Model:
     try:
         return model.model_validate(parsed)
     except ValidationError as error:
-        raise InvalidRequest(*(_pointed(each["loc"], each["type"], each["msg"]) for each in error.errors())) from None
+        raise InvalidRequest(
+            *(_pointed(each["loc"], each["type"], each["msg"]) for each in error.errors())
+        ) from None
 
 
 DETAILS = {"missing": "This field is required.", "extra_forbidden": "There is no such field."}
@@ -340,7 +357,7 @@ class TimelineEntryAnswer(Answer):
     def of(cls, entry: TimelineEntry) -> dict[str, Any]:
         return cls.model_construct(
             at=entry.at,
-            kind=entry.kind,
+            kind=TimelineEntry.Kind(entry.kind),
             from_status=entry.from_status or None,
             to_status=entry.to_status or None,
             reason=entry.reason or None,

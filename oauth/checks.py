@@ -14,7 +14,7 @@ def the_marketplace_app_is_named(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"{name} is not set.",
-            hint="Copy it from the app's page in HighLevel's developer portal (Advanced Settings, Auth, Client Keys).",
+            hint="Copy it from the app's page in the developer portal: Advanced Settings, Auth, Client Keys.",
             id="oauth.E001",
         )
         for name in ("GHL_CLIENT_ID", "GHL_CLIENT_SECRET")

@@ -1,4 +1,5 @@
-"""API keys: issued, shown once, checked on each request. What a key covers is a queryset in models.py.
+"""API keys: issued, shown once, found again. What a key covers is a queryset in models.py; how a request shows
+its key is in access.py.
 
 A key reads `bk_<prefix>_<secret>`. The prefix finds the row; of the secret (256 bits) only the SHA-256 is kept,
 which needs no salt and no slow hash since nobody can guess 256 random bits.
@@ -14,12 +15,6 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
-from rest_framework.permissions import BasePermission
-from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from oauth.models import Agency, ApiKey, Location, Tenant
 from oauth.scopes import KEY_SCOPES
@@ -81,48 +76,7 @@ def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _note_use(key: ApiKey) -> None:
+def note_use(key: ApiKey) -> None:
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - LAST_USED_STEP:
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
-
-
-class BearerKey(BaseAuthentication):
-    """`Authorization: Bearer <api key>` (RFC 6750). `request.user` is the tenant, `request.auth` the key."""
-
-    def authenticate(self, request: Request) -> tuple[Tenant, ApiKey]:
-        scheme, _, text = get_authorization_header(request).partition(b" ")
-        if scheme.lower() != b"bearer":
-            raise AuthenticationFailed("Send an API key as `Authorization: Bearer <api key>`.")
-        key = find(text.strip().decode("latin-1"))
-        if key is None:
-            raise AuthenticationFailed("The API key is unknown, expired or revoked.")
-        _note_use(key)
-        return key.tenant, key
-
-    def authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="bookings"'
-
-
-class BearerKeySchema(OpenApiAuthenticationExtension):
-    """How drf-spectacular shows BearerKey."""
-
-    target_class = BearerKey
-    name = "apiKey"
-
-    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "An API key of this service."}
-
-
-class InsufficientScope(PermissionDenied):
-    default_code = "insufficient_scope"
-
-
-class HasScope(BasePermission):
-    """The scope that a view's `scopes` names for the method: `{"GET": "bookings:read", …}`."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        needed = getattr(view, "scopes", {}).get(request.method)
-        if needed is None or needed in request.auth.scopes:
-            return True
-        raise InsufficientScope(f"This needs a key with the scope {needed}.")

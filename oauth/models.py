@@ -83,6 +83,10 @@ class Location(models.Model):
     def __str__(self) -> str:
         return self.name or self.id
 
+    @property
+    def is_waiting(self) -> bool:
+        return self.not_before is not None and self.not_before > timezone.now()
+
     def brake(self, waiting_for: Waiting, wait: timedelta | None, status: Status | None = None) -> None:
         """Start nothing for this location for `wait` (None: until it is released).
 

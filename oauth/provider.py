@@ -1,6 +1,7 @@
 """Authlib's part: the authorization URL, the `state` bound to the browser's session, the exchange of a code.
 The only module that imports Authlib. Refreshing is ghl's and vault.py's."""
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,8 +14,9 @@ from authlib.integrations.httpx_client import OAuth2Client
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from ghl import refusals, wire
+from ghl import refusals, transport
 from ghl.errors import UnreadableAnswer
+from ghl.line import HEADERS
 from ghl.types import TokenGrant, parse_token_grant
 from oauth import scopes
 
@@ -28,10 +30,33 @@ class StateMismatch(Exception):
     """The `state` is not one that this browser's session was given, or it has been used."""
 
 
+class BoundedTransport(httpx2.BaseTransport):
+    """ghl's wire under Authlib's client: the same total time-out, the same errors for what breaks."""
+
+    def __init__(self) -> None:
+        self._transport = transport.Transport()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = transport.exchange(self._transport, request, EXCHANGE_SECONDS)
+        # The body is read and decompressed already.
+        kept = {"content-type": answer.headers.get("content-type", "")}
+        return httpx2.Response(answer.status, headers=kept, content=answer.body)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class Session(OAuth2Client):  # type: ignore[misc]
+    """Authlib's client over httpx2; it is made anew, and closed, for each exchange."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(transport=BoundedTransport(), **options)
+
+
 class HighLevelApp(DjangoOAuth2App):  # type: ignore[misc]
     """Authlib's Django client, over httpx2 instead of requests."""
 
-    client_cls = OAuth2Client
+    client_cls = Session
 
 
 def redirect_uri() -> str:
@@ -60,16 +85,13 @@ def exchange_without_state(code: str) -> TokenGrant:
     return _granted(lambda: _app().fetch_access_token(redirect_uri=redirect_uri(), code=code))
 
 
-def _granted(fetch: Any) -> TokenGrant:
+def _granted(fetch: Callable[[], Mapping[str, object]]) -> TokenGrant:
     try:
-        with wire.deadline(EXCHANGE_SECONDS):
-            return parse_token_grant(fetch())
-    except httpx2.HTTPError as error:
-        raise refusals.from_exception(error) from error
+        return parse_token_grant(fetch())
     except MismatchingStateError:
         raise
     except (AuthlibBaseError, ValueError) as error:
-        # Every refusal was raised by the hook below; this is a 200 that holds no token.
+        # Every refusal was raised by the hook below: this is a 2xx that holds no token.
         raise UnreadableAnswer(type(error).__name__) from error
 
 
@@ -89,9 +111,8 @@ def _app() -> Any:
         client_kwargs={
             "scope": given.get("scope") or " ".join(scopes.NEEDED),
             "token_endpoint_auth_method": "client_secret_post",
-            "follow_redirects": False,
         },
-        user_agent=wire.USER_AGENT,
+        user_agent=HEADERS["User-Agent"],
         compliance_fix=_hand_refusals_on,
     )
 
@@ -102,7 +123,7 @@ def _hand_refusals_on(session: OAuth2Client) -> None:
     def refuse(response: httpx2.Response) -> httpx2.Response:
         if not response.is_success:
             raise refusals.from_response(
-                response.status_code, response.headers, response.content, kind="token"
+                response.status_code, response.headers, response.content, kind="code"
             )
         return response
 

@@ -101,9 +101,9 @@ def callback(request: HttpRequest) -> HttpResponse:
         return _fail(request, STATE_MISMATCH)
     except installs.AgencyInstall:
         return _fail(request, AGENCY_INSTALL)
-    except HighLevelError as error:
-        log.warning("The exchange of a code failed: %s", error)
-        return _fail(request, _failure(error))
+    except HighLevelError as failure:
+        log.warning("The exchange of a code failed: %s", failure)
+        return _fail(request, _failure(failure))
     installs.describe(location)
     if "state" in request.GET:
         _open_session(request, location.pk)

@@ -15,10 +15,14 @@ class Command(BaseCommand):
     help = "Issue an API key. It is printed once, alone on standard output, and cannot be shown again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", default="default", help="whose key; created if new (default: %(default)s)")
+        parser.add_argument(
+            "--tenant", default="default", help="whose key; created if new (default: %(default)s)"
+        )
         covered = parser.add_mutually_exclusive_group(required=True)
         covered.add_argument("--location", action="append", help="a location id it covers; may be repeated")
-        covered.add_argument("--agency", help="a company id, all of whose locations it covers, future ones too")
+        covered.add_argument(
+            "--agency", help="a company id, all of whose locations it covers, future ones too"
+        )
         parser.add_argument(
             "--scope", action="append", choices=KEY_SCOPES, help="may be repeated (default: all scopes)"
         )

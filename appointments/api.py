@@ -1,0 +1,249 @@
+"""The REST API that tenants call: authenticate, validate, call one function, shape the answer.
+What bodies may hold is in schemas.py, what a request leads to in bookings.py."""
+
+import hashlib
+import json
+import re
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import APIException, PermissionDenied
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from appointments import bookings
+from appointments.models import Booking
+from appointments.schemas import (
+    BookingAnswer,
+    BookingPage,
+    BookingRequest,
+    InvalidRequest,
+    ListQuery,
+    Problem,
+    TimelineAnswer,
+    TimelineEntryAnswer,
+    instant,
+    read,
+)
+from oauth.access import key_of
+from oauth.models import ApiKey, Location
+from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
+
+IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+PREFERRED_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d+)\"?(?=$|[,;\s])", re.IGNORECASE)
+LONGEST_WAIT_SECONDS = 30
+
+
+class LocationNotAllowed(PermissionDenied):
+    default_code = "location_not_allowed"
+    default_detail = "The API key does not cover this location, or there is no such location."
+
+
+class LocationDisconnected(PermissionDenied):
+    default_code = "location_disconnected"
+    default_detail = "The app is no longer installed in this location; bookings can be read but not made."
+
+
+class IdempotencyKeyReused(APIException):
+    status_code = 422
+    default_code = "idempotency_key_reused"
+    default_detail = "This Idempotency-Key belongs to another request with a different body."
+
+
+class BookingRejected(APIException):
+    """For a caller who waited: HighLevel refused the booking for good."""
+
+    status_code = 409
+
+    def __init__(self, booking: Booking) -> None:
+        error = booking.error or {}
+        super().__init__(error.get("detail", ""), error.get("code", "invalid_request"))
+        self.more = {"booking": BookingAnswer.of(booking)}
+
+
+PROBLEMS: dict[int, Any] = {
+    status: OpenApiResponse(Problem, description=description)
+    for status, description in {
+        400: "The request is not valid; `errors` points at what is wrong.",
+        401: "No valid API key.",
+        403: "The key lacks the scope, or does not cover the location.",
+        503: "Nothing was accepted; try again after `Retry-After` seconds.",
+    }.items()
+}
+
+
+LIST_PARAMETERS = [
+    OpenApiParameter(name, OpenApiTypes.INT if name == "limit" else OpenApiTypes.STR)
+    for name in ListQuery.model_json_schema()["properties"]
+]
+
+
+class BookingList(APIView):
+    scopes = {"GET": BOOKINGS_READ, "POST": BOOKINGS_WRITE}
+
+    @extend_schema(
+        operation_id="createBooking",
+        summary="Accept a booking",
+        description="Answers at once; workers book it in HighLevel until it is made or refused for good.",
+        request=BookingRequest,
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                location="header",
+                description="1 to 255 printable ASCII characters. The same key and body again: the same booking.",
+            ),
+            OpenApiParameter(
+                "Prefer",
+                location="header",
+                description="`wait=N` (RFC 7240): answer when booked, at most 30 s.",
+            ),
+        ],
+        responses={
+            201: OpenApiResponse(BookingAnswer, description="Booked while the request waited."),
+            202: OpenApiResponse(BookingAnswer, description="Accepted."),
+            409: OpenApiResponse(Problem, description="Rejected while the request waited."),
+            413: OpenApiResponse(Problem, description="The body is too large."),
+            415: OpenApiResponse(Problem, description="The body is not JSON."),
+            422: OpenApiResponse(Problem, description="The idempotency key belongs to another body."),
+            **PROBLEMS,
+        },
+    )
+    def post(self, request: Request) -> Response:
+        idempotency_key = _idempotency_key(request)
+        body = BookingRequest.read(request.data, timezone.now())
+        location = _location(key_of(request), body.location_id)
+        wanted = _wanted(body, request.data, idempotency_key)
+        try:
+            booking, replayed = bookings.request(key_of(request).tenant, location, wanted)
+        except bookings.KeyReused as error:
+            raise IdempotencyKeyReused from error
+        return _accepted(request, booking, replayed)
+
+    @extend_schema(
+        operation_id="listBookings",
+        summary="List bookings, newest first",
+        parameters=LIST_PARAMETERS,
+        responses={200: BookingPage, **PROBLEMS},
+    )
+    def get(self, request: Request) -> Response:
+        query = read(ListQuery, request.query_params.dict())
+        found = Booking.objects.seen_by(key_of(request)).filter(**query.filters())
+        pages = BookingPages(page_size=query.limit)
+        page = pages.paginate_queryset(found, request, self) or []
+        return pages.get_paginated_response([BookingAnswer.of(each) for each in page])
+
+
+class BookingPages(CursorPagination):
+    """Pages that stay in place while newer bookings come in: ids are in order of acceptance."""
+
+    ordering = "-id"
+
+    def __init__(self, page_size: int) -> None:
+        self.page_size = page_size
+
+
+class BookingDetail(APIView):
+    scopes = {"GET": BOOKINGS_READ}
+
+    @extend_schema(
+        operation_id="readBooking",
+        summary="Read a booking",
+        parameters=[OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")],
+        responses={200: BookingAnswer, 404: Problem, **PROBLEMS},
+    )
+    def get(self, request: Request, booking_id: UUID) -> Response:
+        return Response(BookingAnswer.of(_booking(key_of(request), booking_id)))
+
+
+class Timeline(APIView):
+    scopes = {"GET": BOOKINGS_READ}
+
+    @extend_schema(
+        operation_id="readTimeline",
+        summary="Read what happened to a booking, oldest first",
+        parameters=[OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")],
+        responses={200: TimelineAnswer, 404: Problem, **PROBLEMS},
+    )
+    def get(self, request: Request, booking_id: UUID) -> Response:
+        entries = _booking(key_of(request), booking_id).timeline.order_by("id")
+        return Response({"results": [TimelineEntryAnswer.of(each) for each in entries]})
+
+
+def _booking(key: ApiKey, booking_id: UUID) -> Booking:
+    booking = Booking.objects.seen_by(key).filter(pk=booking_id).first()
+    if booking is None:
+        raise Http404
+    return booking
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest(("", "The Idempotency-Key must have 1 to 255 printable ASCII characters."))
+    return key
+
+
+def _location(key: ApiKey, location_id: str | None) -> Location:
+    covered = Location.objects.covered_by(key)
+    if location_id is not None:
+        location = covered.filter(pk=location_id).first()
+    else:
+        location = _the_only(list(covered[:2]))
+    if location is None:
+        raise LocationNotAllowed
+    if location.status == Location.Status.UNINSTALLED:
+        raise LocationDisconnected
+    return location
+
+
+def _the_only(covered: list[Location]) -> Location | None:
+    if len(covered) > 1:
+        raise InvalidRequest(("/locationId", "The API key covers several locations: say which."))
+    return covered[0] if covered else None
+
+
+def _wanted(body: BookingRequest, parsed: Any, idempotency_key: str | None) -> bookings.Wanted:
+    return bookings.Wanted(
+        wish=body.wish,
+        calendar_id=body.calendar_id,
+        starts_at=instant(body.start_time),
+        digest=_digest(parsed),
+        contact_id=body.contact_id,
+        contact=body.contact.model_dump(exclude_none=True) if body.contact else None,
+        external_reference=body.external_reference,
+        metadata=body.metadata,
+        expires_at=instant(body.expires_at) if body.expires_at else None,
+        idempotency_key=idempotency_key,
+    )
+
+
+def _digest(parsed: Any) -> bytes:
+    """The same for two bodies that are the same parsed JSON, whatever their spaces and order of keys."""
+    return hashlib.sha256(json.dumps(parsed, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _accepted(request: Request, booking: Booking, replayed: bool) -> Response:
+    seconds = _preferred_wait(request)
+    if seconds is not None:
+        booking = bookings.wait(booking, seconds)
+        if booking.status == Booking.Status.REJECTED:
+            raise BookingRejected(booking)
+    status = 201 if seconds is not None and booking.status == Booking.Status.BOOKED else 202
+    headers = {"Location": f"/api/v1/bookings/{booking.pk}"}
+    if seconds is not None:
+        headers["Preference-Applied"] = f"wait={seconds}"
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(BookingAnswer.of(booking), status=status, headers=headers)
+
+
+def _preferred_wait(request: Request) -> int | None:
+    """The seconds of `Prefer: wait=N`; above 30 counts as 30, and what is no number is ignored."""
+    match = PREFERRED_WAIT.search(request.headers.get("Prefer", ""))
+    return min(int(match[1]), LONGEST_WAIT_SECONDS) if match else None

@@ -1,0 +1,11 @@
+"""Routes of the tenant API."""
+
+from django.urls import path
+
+from appointments import api
+
+urlpatterns = [
+    path("bookings", api.BookingList.as_view()),
+    path("bookings/<uuid:booking_id>", api.BookingDetail.as_view()),
+    path("bookings/<uuid:booking_id>/timeline", api.Timeline.as_view()),
+]

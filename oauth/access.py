@@ -1,0 +1,59 @@
+"""How a request to the API shows its key (authentication) and what the key lets it do (permission).
+Keys themselves are in keys.py."""
+
+from typing import Any, cast
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from oauth import keys
+from oauth.models import ApiKey, Tenant
+
+
+class BearerKey(BaseAuthentication):
+    """`Authorization: Bearer <api key>` (RFC 6750). `request.user` is the tenant, `request.auth` the key."""
+
+    def authenticate(self, request: Request) -> tuple[Tenant, ApiKey]:
+        scheme, _, text = get_authorization_header(request).partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise AuthenticationFailed("Send an API key as `Authorization: Bearer <api key>`.")
+        key = keys.find(text.strip().decode("latin-1"))
+        if key is None:
+            raise AuthenticationFailed("The API key is unknown, expired or revoked.")
+        keys.note_use(key)
+        return key.tenant, key
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="bookings"'
+
+
+def key_of(request: Request) -> ApiKey:
+    """The key of an authenticated request."""
+    return cast(ApiKey, request.auth)
+
+
+class BearerKeySchema(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How drf-spectacular shows BearerKey."""
+
+    target_class = BearerKey
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "An API key of this service."}
+
+
+class InsufficientScope(PermissionDenied):
+    default_code = "insufficient_scope"
+
+
+class HasScope(BasePermission):
+    """The scope that a view's `scopes` names for the method: `{"GET": "bookings:read", …}`."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        needed = getattr(view, "scopes", {}).get(request.method)
+        if needed is None or needed in key_of(request).scopes:
+            return True
+        raise InsufficientScope(f"This needs a key with the scope {needed}.")
