@@ -22,7 +22,7 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 `ready`; 200 `degraded` without Redis (bookings are accepted, the sweep finds them); 503 without PostgreSQL."""
+    """200 `ready`; 200 `degraded` without Redis (bookings are accepted all the same); 503 without PostgreSQL."""
     database, broker = _database_answers(), _redis_answers()
     state = "ready" if broker else "degraded"
     return JsonResponse(
@@ -59,7 +59,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     registry = prometheus_client.REGISTRY
     if settings.PROMETHEUS_MULTIPROC_DIR:
         registry = prometheus_client.CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return HttpResponse(
         prometheus_client.generate_latest(registry), content_type=prometheus_client.CONTENT_TYPE_LATEST
     )

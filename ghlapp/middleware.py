@@ -9,7 +9,8 @@ from django_structlog.middlewares import RequestMiddleware
 class RequestLog(RequestMiddleware):
     """django-structlog's middleware, without the query: a callback's query is a secret."""
 
-    def format_request(self, request: HttpRequest) -> str:
+    @staticmethod
+    def format_request(request: HttpRequest) -> str:
         return f"{request.method} {request.path}"
 
     def handle_response(self, request: HttpRequest, response: HttpResponse) -> None:

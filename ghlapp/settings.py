@@ -163,8 +163,8 @@ TOKEN_ENCRYPTION_KEYS = environment.words("TOKEN_ENCRYPTION_KEYS")
 # --- The API ----------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["oauth.keys.BearerKey"],
-    "DEFAULT_PERMISSION_CLASSES": ["oauth.keys.HasScope"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["oauth.access.BearerKey"],
+    "DEFAULT_PERMISSION_CLASSES": ["oauth.access.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["ghlapp.problems.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -189,7 +189,7 @@ SPECTACULAR_SETTINGS = {
 DJANGO_STRUCTLOG_USER_ID_FIELD = None
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = False
 DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG
-_processors = [
+_processors: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
