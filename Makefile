@@ -59,11 +59,12 @@ $(VENV)/.installed-dev-%:
 # The stamp is written last: an environment cut short is completed by the next call.
 define install
 	set -e; \
-	test -x $(RUN) && $(RUN) -m pip --version >/dev/null 2>&1 || { \
+	$(RUN) -c "" 2>/dev/null || { \
 		python=$$(PYTHON="$(PYTHON)" sh ghlapp/local/find_python.sh); \
 		echo "Creating $(VENV) with $$python ..."; \
 		"$$python" -m venv --clear $(VENV); \
 	}; \
+	$(RUN) -m pip --version >/dev/null 2>&1 || $(RUN) -m ensurepip; \
 	echo "Installing the packages of requirements/$(1).txt (once; it takes a minute or so) ..."; \
 	$(RUN) -m pip install --require-hashes -r requirements/$(1).txt; \
 	rm -f $(VENV)/.installed-*; \

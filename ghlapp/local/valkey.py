@@ -34,7 +34,7 @@ class Valkey(LocalServer):
         program = binaries.valkey_server()
         return [str(self.ground.reachable(program, binaries.wheel_of(program))), str(data / "valkey.conf")]
 
-    def is_ready(self, data: Path) -> bool:  # noqa: ARG002 (PostgreSQL's needs it)
+    def is_ready(self, data: Path) -> bool:
         try:
             with socket.create_connection((LOOPBACK, self.port), ANSWER_SECONDS) as connection:
                 connection.sendall(f"AUTH {self.password}\r\nPING\r\nQUIT\r\n".encode())

@@ -72,11 +72,9 @@ def test_who_waits_for_health_waits_for_a_service_that_has_it() -> None:
 
 
 def test_data_is_kept_in_named_volumes() -> None:
-    mounted = [
-        volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])
-    ]
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
 
-    assert sorted(mounted) == sorted(COMPOSE["volumes"])
+    assert sorted(volume.partition(":")[0] for volume in volumes) == sorted(COMPOSE["volumes"])
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ SETTINGS = {
 
 
 def locked(name: str) -> dict[str, str]:
-    pins = re.findall(r"^([\w.-]+)==([^\s;\\]+)", (ROOT / "requirements" / f"{name}.txt").read_text(), re.M)
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    pins = re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.MULTILINE)
     return {canonicalize_name(package): version for package, version in pins}
 
 
@@ -39,7 +41,7 @@ def test_a_lock_satisfies_what_the_project_asks_for(name: str) -> None:
 @pytest.mark.parametrize("name", EXTRAS)
 def test_every_package_of_a_lock_has_hashes_and_no_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
-    entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.M)[1:]
+    entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
 
     assert entries
     assert all("--hash=sha256:" in entry for entry in entries)
@@ -57,6 +59,6 @@ def test_every_setting_is_explained() -> None:
     named = {line.partition("=")[0] for line in lines if re.match(r"[A-Z_]+=", line)}
 
     assert named == SETTINGS
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in pairwise(lines):
         if re.match(r"[A-Z_]+=", line):
             assert before.startswith("#") or re.match(r"[A-Z_]+=", before), line
