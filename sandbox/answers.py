@@ -29,7 +29,7 @@ def trace_id() -> str:
     return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a mistake
+class Refusal(Exception):
     """Raised where the fact is known, turned into the answer in app.py."""
 
     def __init__(

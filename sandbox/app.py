@@ -16,7 +16,7 @@ from werkzeug.routing import Map, Rule
 from sandbox import appointments, calendars, contacts, control, oauth, pages
 from sandbox.answers import Refusal, unsupported_route
 from sandbox.calls import Call, Record
-from sandbox.faults import Fault, Scene, play
+from sandbox.faults import Fault, Operation, Scene, play
 from sandbox.gates import AGENCY, BOTH, CALENDARS_VERSION, Gate, check, check_client
 from sandbox.world import World
 
@@ -31,8 +31,8 @@ class Route:
     method: str
     path: str
     endpoint: Callable[[Call], Response]
-    # Empty for pages and the control desk: those meet no faults, no gates and no log.
-    operation: str = ""
+    # None for pages and the control desk: those meet no faults, no gates and no log.
+    operation: Operation | None = None
     gate: Gate | None = None
 
 
@@ -106,7 +106,6 @@ ROUTES = (
     Route("POST", "/_sandbox/tokens", control.issue_token),
     Route("POST", "/_sandbox/reset", control.reset),
 )
-OPERATIONS = tuple(route.operation for route in ROUTES if route.operation)
 _MAP = Map([Rule(route.path, methods=[route.method], endpoint=route) for route in ROUTES])
 
 
@@ -123,7 +122,7 @@ def _respond(world: World, request: Request) -> Response:
         route, path_args = _MAP.bind_to_environ(request.environ).match()
     except HTTPException:
         return unsupported_route().response()
-    call = Call(world, request, route.operation, dict(path_args))
+    call = Call(world, request, route.operation or "", dict(path_args))
     return _logged(call, route) if route.operation else _behind_the_lock(call, route)
 
 

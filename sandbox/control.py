@@ -86,7 +86,7 @@ def add_faults(call: Call) -> Response:
     sent: Any = call.request.get_json(force=True, silent=True)
     try:
         ordered = [Fault(**order) for order in (sent if isinstance(sent, list) else [sent])]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise _mistake(error) from error
     for fault in ordered:
         call.world.faults.add(fault)

@@ -27,10 +27,32 @@ FaultKind = Literal[
     "refresh_answer_lost",
 ]
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+
+# What a fault may be ordered for, and what the log counts by.
+Operation = Literal[
+    "token",
+    "location_token",
+    "installed_locations",
+    "create_appointment",
+    "update_appointment",
+    "get_appointment",
+    "delete_event",
+    "list_events",
+    "list_calendars",
+    "get_calendar",
+    "free_slots",
+    "upsert_contact",
+    "search_duplicate",
+    "get_contact",
+    "contact_appointments",
+    "get_location",
+]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+
 _BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
-class ConnectionCut(Exception):  # noqa: N818 - an event on the wire, asked for
+class ConnectionCut(Exception):
     """The connection ends here: the server closes it, a WSGI transport sees this exception."""
 
 
@@ -51,6 +73,13 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"no fault is called {self.kind}; there are {', '.join(KINDS)}")
+        if self.operation not in ("*", *OPERATIONS):
+            raise ValueError(f"no operation is called {self.operation}; there are {', '.join(OPERATIONS)}")
+        # Orders come in as JSON too, where no type checker has been.
+        if not (isinstance(self.times, int | None) and isinstance(self.seconds, int | float)):
+            raise TypeError("times must be a whole number or null, seconds a number")
+        if not all(isinstance(text, str) for text in self.match.values()):
+            raise ValueError("match must be texts by the names of fields")
         if self.kind == "refresh_answer_lost":
             self.operation = "token"
             self.match = {"grant_type": "refresh_token", **self.match}

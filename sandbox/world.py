@@ -92,7 +92,7 @@ class World:
         self.users[user.id] = user
         return user
 
-    def add_calendar(  # noqa: PLR0913 - all but the location may be left out
+    def add_calendar(
         self,
         location_id: str,
         name: str = "Calendar",
