@@ -141,8 +141,8 @@ def _behind_the_lock(call: Call, route: Route) -> Response:
 def _logged(call: Call, route: Route) -> Response:
     world, started = call.world, time.monotonic()
     with world.lock:
-        record = _record(call)
-        world.calls.begin(record)
+        log, record = world.calls, _record(call)
+        log.begin(record)
         fault = world.faults.take(call.operation, record.location_id, call.fields, bearer=bool(call.bearer))
         record.fault = fault.kind if fault else None
     outcome = "cut"
@@ -151,7 +151,7 @@ def _logged(call: Call, route: Route) -> Response:
         outcome = str(response.status_code)
     finally:
         with world.lock:
-            world.calls.finish(record, outcome, (time.monotonic() - started) * 1000)
+            log.finish(record, outcome, (time.monotonic() - started) * 1000)
         _log.info("%s %s -> %s %s", record.method, record.path, outcome, record.fault or "")
     return response
 

@@ -14,7 +14,7 @@ STYLE = """
 body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .5rem; }
-h2 { font-size: 1.15rem; margin: 0; unicode-bidi: plaintext; }
+h2 { font-size: 1.15rem; margin: 0; }
 section, fieldset, details {
   background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
   padding: 1rem 1.2rem; margin: 1rem 0;

@@ -97,12 +97,12 @@ def diary(call: Call) -> Response:
 
 def _section(world: World, location: Location, entries: Iterable[Appointment]) -> str:
     rows = "".join(_row(world, location, entry) for entry in entries)
-    table = f"""<div class="scroll"><table>
+    table = f"""<div class="scroll"><table aria-label="Appointments of {escape(location.name)}">
 <thead><tr><th scope="col">Date</th><th scope="col">Time</th><th scope="col">Title</th>
 <th scope="col">Contact</th><th scope="col">Calendar</th><th scope="col">Status</th></tr></thead>
 <tbody>{rows}</tbody></table></div>"""
     return f"""<section>
-<h2 dir="auto">{escape(location.name)}</h2>
+<h2><bdi dir="auto">{escape(location.name)}</bdi></h2>
 <p><small>{escape(location.timezone)} · <code>{escape(location.id)}</code>{_marks(location)}</small></p>
 {table if rows else "<p class='empty'>Nothing booked yet.</p>"}
 </section>"""
@@ -124,9 +124,9 @@ def _row(world: World, location: Location, entry: Appointment) -> str:
     return f"""<tr>
 <td><time datetime="{starts_at.isoformat()}">{starts_at:%a} {starts_at.day} {starts_at:%b %Y}</time></td>
 <td>{starts_at:%H:%M}&ndash;{ends_at:%H:%M}</td>
-<td dir="auto">{escape(entry.title)}</td>
-<td dir="auto">{escape(contact.name if contact else entry.contact_id)}</td>
-<td dir="auto">{escape(world.calendars[entry.calendar_id].name)}</td>
+<td><bdi dir="auto">{escape(entry.title)}</bdi></td>
+<td><bdi dir="auto">{escape(contact.name if contact else entry.contact_id)}</bdi></td>
+<td><bdi dir="auto">{escape(world.calendars[entry.calendar_id].name)}</bdi></td>
 <td><span class="status {escape(entry.status)}">{escape(entry.status)}</span></td>
 </tr>"""
 

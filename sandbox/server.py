@@ -30,6 +30,9 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
 
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Quiet: the application logs the calls itself."""
+
     def handle_one_request(self) -> None:
         self.close_connection = True
         self.raw_requestline = self.rfile.readline(65_537)
