@@ -26,7 +26,7 @@ class Client:
     `on_call` hears of the same, and what it raises is raised.
     """
 
-    def __init__(  # noqa: PLR0913 - all named
+    def __init__(
         self,
         *,
         base_url: str,
@@ -96,7 +96,7 @@ class Client:
             endpoints.GET_APPOINTMENT, answers.appointment, ids=(appointment_id,), token=token, calls=calls
         )
 
-    def events(  # noqa: PLR0913 - as the endpoint asks
+    def events(
         self,
         token: str,
         *,
@@ -139,7 +139,7 @@ class Client:
             endpoints.LIST_CALENDARS, answers.calendars, query=query, token=token, calls=calls
         )
 
-    def free_slots(  # noqa: PLR0913 - as the endpoint asks
+    def free_slots(
         self,
         token: str,
         calendar_id: str,

@@ -33,8 +33,6 @@ No wire format and no retrying here.
         └ ClientMisconfigured  client id, secret or parameters
 """
 
-# ruff: noqa: N818  (named for the fact, as they are shown: SlotUnavailable, not SlotUnavailableError)
-
 import re
 from datetime import timedelta
 from typing import Any, ClassVar

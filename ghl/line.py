@@ -55,7 +55,7 @@ class Line:
         """Close the idle connections."""
         self._transport.close()
 
-    def ask(  # noqa: PLR0913 - all that a call can have, by name
+    def ask(
         self,
         endpoint: Endpoint,
         read: Callable[[Json], T],
@@ -88,7 +88,7 @@ class Line:
         self._account(request, started, answer.status, "ok", trace_id, calls)
         return result
 
-    def _account(  # noqa: PLR0913, PLR0917 - the fields of a Call
+    def _account(  # noqa: PLR0917 - the fields of a Call
         self,
         request: httpx2.Request,
         started: float,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import httpcore2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,14 +19,15 @@ from cryptography.x509.oid import NameOID
 
 from ghl import errors
 from ghl.client import Client
+from ghl.deadline import DeadlineStream, total
 from ghl.transport import Transport, tls_context
 
 from .conftest import client_for
 from .servers import Behaviour, Server, ok
 
 Serve = Callable[[Behaviour], Server]
-TIMEOUT = 0.6
-LATE = TIMEOUT + 0.5
+TIMEOUT = 0.8
+LATE = TIMEOUT + 0.65
 
 
 def create(client: Client) -> object:
@@ -62,6 +64,13 @@ def progress_without_end(server: Server, connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
 
 
+def silence_after_a_late_start(server: Server, connection: socket.socket) -> None:
+    server.read_request(connection)
+    server.closing.wait(TIMEOUT - 0.05)
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    server.closing.wait()
+
+
 def silence(server: Server, connection: socket.socket) -> None:
     server.read_request(connection)
     server.closing.wait()
@@ -71,7 +80,7 @@ def never_reading(server: Server, connection: socket.socket) -> None:
     server.closing.wait()
 
 
-SLOW = [headers_by_the_byte, body_by_the_byte, progress_without_end, silence]
+SLOW = [headers_by_the_byte, body_by_the_byte, progress_without_end, silence_after_a_late_start, silence]
 
 
 @pytest.mark.parametrize("behaviour", SLOW, ids=lambda behaviour: behaviour.__name__)
@@ -86,7 +95,27 @@ def test_a_server_that_takes_its_time_does_not_get_more_than_the_calls(
 
 
 def test_a_server_that_does_not_read_does_not_get_more_than_the_calls(serve: Serve) -> None:
-    fails(serve(never_reading).url, errors.TimedOut, body={"description": "x" * 32_000_000})
+    fails(serve(never_reading).url, errors.TimedOut, body={"description": "x" * 12_000_000})
+
+
+class SlowStream(httpcore2.NetworkStream):
+    """Takes whatever it is given, slowly."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.taken.append(len(buffer))
+        time.sleep(0.03)
+
+
+def test_time_that_runs_out_between_two_pieces_of_a_request_leaves_the_outcome_unknown() -> None:
+    slow = SlowStream()
+
+    with total(0.1), pytest.raises(httpcore2.WriteTimeout):
+        DeadlineStream(slow).write(bytes(1_000_000), timeout=30.0)
+
+    assert 1 < len(slow.taken) < 10
 
 
 def test_a_slow_answer_within_the_time_is_an_answer(serve: Serve) -> None:
