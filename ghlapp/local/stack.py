@@ -81,11 +81,11 @@ def _servers(instance: Path, given: dict[str, str]) -> Iterator[dict[str, str]]:
         settings.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_fresh(instance / "metrics")))
         say("Applying migrations ...")
         _run(commands.filled(commands.MIGRATE, {}), settings, instance / "migrate.log")
-        discovery.publish(published)
+        discovery.publish(published, FOLDER / "servers.json")
         try:
             yield settings
         finally:
-            discovery.withdraw()
+            discovery.withdraw(FOLDER / "servers.json")
 
 
 def _run(command: list[str], settings: dict[str, str], log: Path) -> None:
