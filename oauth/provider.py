@@ -38,9 +38,12 @@ class BoundedTransport(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         answer = transport.exchange(self._transport, request, EXCHANGE_SECONDS)
+        if not answer.whole:
+            raise UnreadableAnswer("too long", status=answer.status)
         # The body is read and decompressed already.
-        kept = {"content-type": answer.headers.get("content-type", "")}
-        return httpx2.Response(answer.status, headers=kept, content=answer.body)
+        about_the_body = {"content-encoding", "content-length", "transfer-encoding"}
+        headers = [(name, value) for name, value in answer.headers.items() if name not in about_the_body]
+        return httpx2.Response(answer.status, headers=headers, content=answer.body)
 
     def close(self) -> None:
         self._transport.close()

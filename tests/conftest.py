@@ -1,11 +1,18 @@
 """What every test run needs before the first test: real servers and the settings for them.
-Fixtures of one room live in that room's conftest.py."""
+Fixtures of one room live in that room's conftest.py, those of several in fixtures.py."""
 
 import django
 
-from tests import servers
+from tests import highlevel, servers
 
 # Here and not in a fixture, for test modules import models; and DJANGO_SETTINGS_MODULE is set here and not
 # in pyproject.toml, where pytest-django would read the settings before the servers are up.
 servers.provide()
+highlevel.provide()
 django.setup()
+
+pytest_plugins = ["tests.fixtures"]
+
+
+def pytest_unconfigure() -> None:
+    highlevel.stop()

@@ -1,0 +1,104 @@
+"""What tests of several rooms stand on: HighLevel's world, connected locations, and two tenants, always two."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+from rest_framework.test import APIClient
+
+from appointments import bookings
+from appointments.models import Booking
+from ghl.types import parse_token_grant
+from oauth import installs, keys
+from oauth.models import ApiKey, Location, Tenant
+from sandbox import World, seed
+from tests.highlevel import WORLD
+
+ACME_LOCATION, ACME_CALENDAR, ACME_CONTACT = seed.LOCATION, seed.CALENDAR, seed.CONTACT
+GLOBEX_LOCATION, GLOBEX_CALENDAR = seed.SECOND_LOCATION, seed.SECOND_CALENDAR
+GLOBEX_CONTACT = seed.SECOND_CONTACT
+
+
+@pytest.fixture
+def highlevel() -> Iterator[World]:
+    """A fresh world with an agency and three locations, none of them connected to us yet."""
+    WORLD.reset()
+    yield WORLD
+    # What still hangs in a fault of this test must not reach into the next one.
+    WORLD.faults.clear()
+
+
+@pytest.fixture
+def connect(db: None, highlevel: World) -> Callable[[str], Location]:
+    """`connect(location_id)`: an install without the browser."""
+    return lambda location_id: installs.complete(
+        parse_token_grant(highlevel.issue_location_token(location_id))
+    )
+
+
+@dataclass
+class Persona:
+    """A tenant with a key for one location, and its way to call the API."""
+
+    tenant: Tenant
+    location: Location
+    key: ApiKey
+    text: str
+
+    @property
+    def api(self) -> APIClient:
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {self.text}")
+        return client
+
+    def book(self, body: dict[str, Any] | None = None, /, **headers: str) -> Any:
+        return self.api.post("/api/v1/bookings", body or booking_body(), format="json", headers=headers)
+
+
+def _persona(name: str, location: Location) -> Persona:
+    tenant = Tenant.objects.create(name=name)
+    key, text = keys.issue(tenant, locations=[location], name=f"{name}'s system")
+    return Persona(tenant, location, key, text)
+
+
+@pytest.fixture
+def acme(connect: Callable[[str], Location]) -> Persona:
+    return _persona("acme", connect(ACME_LOCATION))
+
+
+@pytest.fixture
+def globex(connect: Callable[[str], Location]) -> Persona:
+    return _persona("globex", connect(GLOBEX_LOCATION))
+
+
+def booking_body(**changes: Any) -> dict[str, Any]:
+    """The smallest booking in acme's calendar; a field given as None is left out."""
+    body = {
+        "calendarId": ACME_CALENDAR,
+        "locationId": ACME_LOCATION,
+        "contactId": ACME_CONTACT,
+        "startTime": "2027-06-23T03:30:00+05:30",
+        "endTime": "2027-06-23T04:30:00+05:30",
+        "title": "Test Event",
+    }
+    return {name: value for name, value in {**body, **changes}.items() if value is not None}
+
+
+def work_once(location_id: str = ACME_LOCATION) -> None:
+    """What one woken worker does."""
+    bookings.converge_due(location_id)
+
+
+def hurry(booking: Booking) -> Booking:
+    """Let a booking's wait be over, and have a worker take the next step."""
+    Booking.objects.filter(pk=booking.pk).update(next_attempt_at=Now())
+    Location.objects.filter(pk=booking.location_id).update(not_before=None)
+    work_once(booking.location_id)
+    booking.refresh_from_db()
+    return booking
+
+
+def only_booking() -> Booking:
+    return Booking.objects.get()

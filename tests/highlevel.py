@@ -1,0 +1,38 @@
+"""The pretend HighLevel of a test run: one sandbox server on loopback, spoken to over its real wire format.
+Started by conftest.py before Django reads its settings; the fixture `highlevel` gives a test its fresh world."""
+
+import os
+from contextlib import ExitStack
+
+from sandbox import World
+from sandbox.server import serve
+from sandbox.settings import Settings
+from tests.servers import SETTINGS
+
+WORLD = World.seeded(
+    Settings(
+        client_id=SETTINGS["GHL_CLIENT_ID"],
+        client_secret=SETTINGS["GHL_CLIENT_SECRET"],
+        redirect_uri=SETTINGS["PUBLIC_URL"] + "/oauth/callback",
+    )
+)
+
+
+_running = ExitStack()
+
+
+def stop() -> None:
+    """Before Python waits for the server's threads, which is before any `atexit`."""
+    from oauth import upstream
+
+    upstream.client().close()
+    _running.close()
+
+
+def provide() -> None:
+    """Serve the world and put its address into the environment."""
+    server = _running.enter_context(serve(WORLD))
+    os.environ["GHL_API_BASE_URL"] = server.url
+    os.environ["GHL_INSTALL_URL"] = (
+        f"{server.url}/v2/oauth/chooselocation?client_id={SETTINGS['GHL_CLIENT_ID']}"
+    )
