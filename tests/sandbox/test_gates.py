@@ -1,5 +1,6 @@
 """A call is refused before its endpoint: client, version, token, scope, location, limits."""
 
+import time
 from typing import Any
 
 import httpx2
@@ -112,6 +113,15 @@ def test_it_does_not_know_other_routes(ask: Asker) -> None:
 
     assert refused.status_code == 401
     assert refused.json()["message"].startswith("This route is not yet supported by the IAM Service")
+
+
+def test_it_takes_its_time_when_told_to(world: World, ask: Asker) -> None:
+    world.settings.latency_seconds = 0.1
+    started = time.monotonic()
+
+    ask.get(f"/locations/{LOCATION}")
+
+    assert time.monotonic() - started >= 0.1
 
 
 def test_it_tells_the_limits_with_every_answer(ask: Asker) -> None:

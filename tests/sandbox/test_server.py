@@ -72,6 +72,17 @@ def test_it_serves_two_hundred_connections_at_once(world: World) -> None:
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.timeout(10)
+def test_it_stops_though_a_connection_is_idle(world: World) -> None:
+    with serve(world) as server:
+        connection = connect(server)
+        connection.sendall(STATE)
+        connection.recv(65_536)
+
+    assert connection.recv(1) == b""
+    connection.close()
+
+
 def test_it_stops_though_a_call_hangs(world: World) -> None:
     token = world.issue_location_token(LOCATION)["access_token"]
     world.faults.add(Fault("hang_after", seconds=600))
