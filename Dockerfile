@@ -26,4 +26,4 @@ EXPOSE 8000
 CMD ["python", "-m", "granian", "--interface", "wsgi", "ghlapp.wsgi:application", \
      "--host", "0.0.0.0", "--port", "8000", \
      "--workers", "2", "--blocking-threads", "16", "--backlog", "2048", \
-     "--respawn-failed-workers", "--workers-kill-timeout", "30", "--no-ws"]
+     "--respawn-failed-workers", "--workers-kill-timeout", "10", "--no-ws"]

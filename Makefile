@@ -25,7 +25,7 @@ serve: $(LOCAL) ## The stack, configured by the environment and .env (see .env.e
 	@exec $(RUN) -m ghlapp.local serve
 
 test: $(DEV) ## The whole test suite, with coverage
-	@exec $(RUN) -m pytest -n 2 --cov $(PYTEST_ARGS)
+	@exec $(RUN) -m pytest -n 2 $(PYTEST_ARGS) --cov
 
 lint: $(DEV) ## Style, types, and which room may call which
 	$(RUN) -m ruff check

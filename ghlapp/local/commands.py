@@ -4,12 +4,13 @@ How processes are kept running is group.py."""
 import sys
 from collections.abc import Mapping
 
-# Threads enough for requests that wait (`Prefer: wait`) beside those that do not.
+# Threads enough for requests that wait (`Prefer: wait`) beside those that do not. The kill time-out also ends
+# a worker that a stop during its start has passed by; a waiting request that it cuts has its booking kept.
 WEB = (
     *("python", "-m", "granian", "--interface", "wsgi", "ghlapp.wsgi:application"),
     *("--host", "{host}", "--port", "{port}"),
     *("--workers", "2", "--blocking-threads", "16", "--backlog", "2048"),
-    *("--respawn-failed-workers", "--workers-kill-timeout", "30", "--no-ws"),
+    *("--respawn-failed-workers", "--workers-kill-timeout", "10", "--no-ws"),
 )
 # Several calls to HighLevel in flight in one process; the workers need not know of each other.
 WORKER = (
