@@ -1,6 +1,7 @@
 """How a booking's row changes: each step's outcome is one conditional UPDATE and its history, in one transaction.
 Why it changes is decided in bookings.py."""
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -85,6 +86,8 @@ def state_entry(booking: Booking, old: str, new: str, reason: str) -> TimelineEn
 def call_entry(booking: Booking, call: Call) -> TimelineEntry:
     return TimelineEntry(
         booking=booking,
+        # By PostgreSQL's clock, like everything in the history.
+        at=Now() - timedelta(seconds=time.monotonic() - call.started),
         kind=TimelineEntry.Kind.CALL,
         method=call.method,
         path=call.path[:255],

@@ -99,7 +99,7 @@ class Line:
     ) -> Call:
         duration = timedelta(seconds=time.monotonic() - started)
         path = request.url.raw_path.partition(b"?")[0].decode()
-        call = Call(request.method, path, status, duration, outcome, trace_id)
+        call = Call(request.method, path, status, started, duration, outcome, trace_id)
         if calls is not None:
             calls.append(call)
         if self._on_call is not None:

@@ -94,11 +94,13 @@ class Call:
     """One HTTP exchange, fit to be shown: no token, no query, no body.
 
     `outcome` is "ok" or the `name` of the error it ended with; `status` is None where no answer came.
+    `started` is in seconds of this process's monotonic clock: how long ago it was is all that can be said of it.
     """
 
     method: str
     path: str
     status: int | None
+    started: float
     duration: timedelta
     outcome: str
     trace_id: str | None = None

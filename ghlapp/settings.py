@@ -210,6 +210,9 @@ LOGGING = {
         "httpx2": {"level": "WARNING"},
         "httpcore2": {"level": "WARNING"},
         "authlib": {"level": "WARNING"},
+        # A line for each message received and done; what happened to bookings is logged by states.py.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
         # One line a request is RequestLog's; Django's own would be a second one for each 4xx.
         "django.request": {"level": "ERROR"},
     },
