@@ -6,12 +6,11 @@ Not here: the application. werkzeug's development server would close the connect
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from socketserver import TCPServer, ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote_to_bytes
 
 from sandbox.app import create_app
@@ -97,18 +96,31 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingMixIn, TCPServer):
-    """A thread per connection; closing ends open connections and waits for their threads."""
+    """A thread per connection; closing ends open connections and waits for their threads.
+
+    The threads are daemons all the same: a server somebody forgot to close must not keep its process alive.
+    """
 
     allow_reuse_address = True
     request_queue_size = 512
-    block_on_close = True
+    daemon_threads = True
 
     def __init__(self, world: World, host: str, port: int) -> None:
         self.app: WSGIApplication = create_app(world)
         self._world = world
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, threading.Thread] = {}
         self._open_lock = threading.Lock()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="sandbox", daemon=True)
         super().__init__((host, port), Handler)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
 
     @property
     def url(self) -> str:
@@ -116,13 +128,16 @@ class Server(ThreadingMixIn, TCPServer):
         return f"http://{host!s}:{port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
         with self._open_lock:
-            self._open.add(request)
-        super().process_request(request, client_address)
+            self._open[request] = thread
+        thread.start()
 
     def shutdown_request(self, request: Any) -> None:
         with self._open_lock:
-            self._open.discard(request)
+            self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -133,8 +148,11 @@ class Server(ThreadingMixIn, TCPServer):
     def server_close(self) -> None:
         self._world.closing.set()
         with self._open_lock:
-            for connection in self._open:
-                _end(connection)
+            still_open = dict(self._open)
+        for connection in still_open:
+            _end(connection)
+        for thread in still_open.values():
+            thread.join()
         super().server_close()
         self._world.closing.clear()
 
@@ -146,14 +164,6 @@ def _end(connection: socket.socket) -> None:
         return  # the other side was first
 
 
-@contextmanager
-def serve(world: World, host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
-    """Serve the world from a thread; `.url` says where. Port 0 takes a free one."""
-    with Server(world, host, port) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="sandbox")
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def serve(world: World, host: str = "127.0.0.1", port: int = 0) -> Server:
+    """Serve the world from a thread for as long as `with` lasts; `.url` says where. Port 0 takes a free one."""
+    return Server(world, host, port)

@@ -19,6 +19,7 @@ from sandbox.seed import LOCATION
 from sandbox.server import Server, serve
 from tests.sandbox.asking import EVENTS, Asker, example
 
+ROOT = Path(__file__).parents[2]
 STATE = b"GET /_sandbox/state HTTP/1.1\r\nHost: sandbox\r\n\r\n"
 
 
@@ -106,12 +107,22 @@ def _meet_the_end(ask: Asker, url: str) -> None:
         ask.post(url + EVENTS, example())
 
 
+def test_it_does_not_keep_a_process_alive_that_forgot_it() -> None:
+    forgetful = (
+        "import socket; from sandbox import World; from sandbox.server import serve\n"
+        "held = serve(World.seeded()); server = held.__enter__()\n"
+        "connection = socket.create_connection(server.server_address)\n"
+        f"connection.sendall({STATE!r}); connection.recv(1)"
+    )
+
+    subprocess.run([sys.executable, "-c", forgetful], cwd=ROOT, check=True, timeout=10)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_runs_as_a_process_of_its_own(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "sandbox", "--port", "0", "--client-id", "mine-1", "--verbose"]
-    root = Path(__file__).parents[2]
     with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
