@@ -22,7 +22,7 @@ _running = ExitStack()
 
 
 def stop() -> None:
-    """Before Python waits for the server's threads, which is before any `atexit`."""
+    """Close both ends of every connection, so that none is left for the garbage collector to complain about."""
     from oauth import upstream
 
     upstream.client().close()

@@ -1,6 +1,7 @@
 """Fixtures for the tests of ghlapp/local: a folder for an instance, and launchers in processes of their own.
 Looking at what is running is processes.py."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# A process that is started with little else must still be able to report its coverage.
+MEASURING = {name: value for name, value in os.environ.items() if name.startswith("COV")}
 Launcher = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -29,7 +32,11 @@ def launcher(instance: Path) -> Iterator[Launcher]:
     def start(code: str, **environment: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-u", "-c", code, str(instance)]
         process = subprocess.Popen(
-            command, cwd=ROOT, env={"PATH": "/usr/bin:/bin", **environment}, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env={"PATH": "/usr/bin:/bin", **MEASURING, **environment},
+            stdout=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         return process
