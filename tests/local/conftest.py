@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ghlapp.local.servers import LocalServers
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A process that is started with little else must still be able to report its coverage.
 MEASURING = {name: value for name, value in os.environ.items() if name.startswith("COV")}
@@ -21,7 +23,11 @@ def instance() -> Iterator[Path]:
     """A folder for an instance, with a space in its name; any user may enter it."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="ghlapp test ") as folder:
         Path(folder).chmod(0o755)
-        yield Path(folder) / "instance"
+        instance = Path(folder) / "instance"
+        yield instance
+        if instance.exists():
+            # Servers whose launcher a test has killed may still be stopping; this waits for them.
+            LocalServers(instance).remove()
 
 
 @pytest.fixture
@@ -31,13 +37,8 @@ def launcher(instance: Path) -> Iterator[Launcher]:
 
     def start(code: str, **environment: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-u", "-c", code, str(instance)]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={"PATH": "/usr/bin:/bin", **MEASURING, **environment},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        settings = {"PATH": "/usr/bin:/bin", **MEASURING, **environment}
+        process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, text=True)
         started.append(process)
         return process
 
