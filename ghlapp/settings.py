@@ -170,6 +170,13 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Bookings for HighLevel calendars",
     "VERSION": "1",
+    "DESCRIPTION": (
+        "Book appointments in HighLevel calendars through one call. A request is answered at once; the booking is "
+        "then made in HighLevel, through time-outs, rate limits and expired tokens, exactly once, or refused "
+        "for good with a reason.\n\n"
+        "Field names are HighLevel's own. Errors are `application/problem+json` (RFC 9457) with a `code`."
+    ),
+    "SCHEMA_PATH_PREFIX": "/api/v1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
