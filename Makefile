@@ -47,7 +47,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 
 clean: ## Remove the environment, the local servers' data and all caches
 	@if [ -x $(RUN) ]; then $(RUN) -m ghlapp.local clean; fi
-	rm -rf $(VENV) .local .coverage .coverage.* htmlcov staticfiles
+	rm -rf $(VENV) .local .coverage .coverage.* htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.installed-local-%:

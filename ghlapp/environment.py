@@ -1,7 +1,8 @@
 """Reading settings from the environment, each secret also from the file that `NAME_FILE` names.
 A value that cannot be read is noted in `problems`, which checks.py turns into errors with a hint."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import environ
@@ -22,6 +23,13 @@ def read(name: str, parse: Callable[[str], T], default: str) -> T:
     except (ValueError, OSError) as error:
         problems.append((name, str(error)))
         return parse(default)
+
+
+def fill_in(values: Mapping[str, str]) -> None:
+    """Take what the environment leaves unset from here."""
+    for name, value in values.items():
+        if not os.environ.get(name) and not os.environ.get(f"{name}_FILE"):
+            os.environ[name] = value
 
 
 def text(name: str, default: str = "") -> str:

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import multiprocess
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ghlapp.problems import DATABASE_AWAY
 
@@ -43,7 +45,11 @@ def _database_answers() -> bool:
 
 def _redis_answers() -> bool:
     client = redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+        settings.REDIS_URL,
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+        # By itself the client tries four times with seconds between.
+        retry=Retry(NoBackoff(), 0),
     )
     try:
         return bool(client.ping())

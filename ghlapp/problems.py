@@ -3,6 +3,7 @@ JSON parser in front of them. What can go wrong is defined where the fact is kno
 
 import json
 import logging
+import math
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from ghlapp.middleware import request_id
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
+LARGEST_BODY = 256 * 1024
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 TITLES = {
     "invalid_request": "The request is not valid",
@@ -27,27 +29,44 @@ TITLES = {
     "location_not_allowed": "The API key does not cover this location",
     "location_disconnected": "The location is disconnected",
     "not_found": "Not found",
+    "body_too_large": "The body is too large",
+    "unsupported_media_type": "The body is not JSON",
     "method_not_allowed": "Method not allowed",
     "unavailable": "Temporarily unavailable",
     "internal_error": "Internal error",
 }
 
 
+class BodyTooLarge(exceptions.APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "body_too_large"
+    default_detail = "The body is larger than this route takes."
+
+
 class StrictJSONParser(BaseParser):
-    """JSON as RFC 8259 has it: UTF-8, no NaN, no key twice, no NUL (PostgreSQL cannot keep one)."""
+    """JSON as RFC 8259 has it: UTF-8, no key twice, and numbers that are numbers.
+
+    A view with `largest_body` bytes other than the usual says so.
+    """
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        largest = getattr((parser_context or {}).get("view"), "largest_body", LARGEST_BODY)
+        body = stream.read(largest + 1)
+        if len(body) > largest:
+            raise BodyTooLarge
         try:
-            parsed = json.loads(
-                stream.read().decode(), object_pairs_hook=_without_repeats, parse_constant=_no_constant
+            return json.loads(
+                body.decode(),
+                object_pairs_hook=_without_repeats,
+                parse_constant=_no_constant,
+                parse_float=_finite,
             )
         except RecursionError:
             raise exceptions.ParseError("The body is nested too deeply.") from None
         except ValueError as error:
             raise exceptions.ParseError(f"The body is not valid JSON: {error}") from error
-        return parsed
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -59,6 +78,13 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
 
 
 def problem(status_code: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
@@ -119,7 +145,7 @@ def _detail(error: exceptions.APIException) -> str:
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:
-    headers = {}
+    headers = dict(getattr(error, "headers", {}))
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):

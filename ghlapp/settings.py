@@ -8,10 +8,14 @@ from urllib.parse import urlsplit
 import structlog
 
 from ghlapp import environment
-from ghlapp.local.discovery import local_url
+from ghlapp.local.discovery import settings_of_the_running_stack
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment.env.read_env(BASE_DIR / ".env")
+# So that `manage.py` in a second terminal works beside `make serve` or `make demo`. Whoever names a database
+# runs something else, which must not get a demo's secrets.
+if not environment.text("DATABASE_URL"):
+    environment.fill_in(settings_of_the_running_stack())
 
 # --- Django's own -----------------------------------------------------------------------------------------
 
@@ -92,8 +96,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # --- PostgreSQL and Redis ---------------------------------------------------------------------------------
 
-DATABASE_URL = environment.text("DATABASE_URL") or local_url("DATABASE_URL") or ""
-REDIS_URL = environment.text("REDIS_URL") or local_url("REDIS_URL") or ""
+DATABASE_URL = environment.text("DATABASE_URL")
+REDIS_URL = environment.text("REDIS_URL")
 DATABASE_POOL_SIZE = environment.read("DATABASE_POOL_SIZE", int, "24")
 DATABASES = {
     "default": {

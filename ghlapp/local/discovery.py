@@ -19,10 +19,10 @@ def withdraw(notice: Path = NOTICE) -> None:
         notice.unlink(missing_ok=True)
 
 
-def local_url(name: str, notice: Path = NOTICE) -> str | None:
-    """What the stack running here uses for the setting `name` (`DATABASE_URL`, `REDIS_URL`), if one runs."""
+def settings_of_the_running_stack(notice: Path = NOTICE) -> dict[str, str]:
+    """The servers' addresses, and in a demo its secrets too; nothing where no stack runs here."""
     found = read_private(notice)
-    return found.get(name) if _is_alive(found.get("launcher", "")) else None
+    return found if _is_alive(found.pop("launcher", "")) else {}
 
 
 def _is_alive(process_id: str) -> bool:

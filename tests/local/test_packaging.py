@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {"runtime": ["sandbox"], "local": ["sandbox", "local"], "dev": ["sandbox", "local", "dev"]}
 SETTINGS = {
-    *("SECRET_KEY", "DEBUG", "PORT", "PUBLIC_URL", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"),
+    *("SECRET_KEY", "SECRET_KEY_FALLBACKS", "DEBUG", "PORT", "PUBLIC_URL", "ALLOWED_HOSTS", "LOG_LEVEL"),
+    *("DATABASE_URL", "DATABASE_POOL_SIZE", "REDIS_URL"),
     *("GHL_API_BASE_URL", "GHL_INSTALL_URL", "GHL_CLIENT_ID", "GHL_CLIENT_SECRET", "GHL_SHARED_SECRET"),
     *("GHL_WEBHOOK_PUBLIC_KEYS", "GHL_TIMEOUT_SECONDS", "GHL_SETTLE_SECONDS", "TOKEN_ENCRYPTION_KEYS"),
 }

@@ -263,10 +263,10 @@ def test_commands_find_what_runs_and_nothing_afterwards(tmp_path: Path) -> None:
     discovery.publish({"DATABASE_URL": "postgres://here"}, notice)
 
     assert notice.stat().st_mode & 0o777 == 0o600
-    assert discovery.local_url("DATABASE_URL", notice) == "postgres://here"
-    assert discovery.local_url("REDIS_URL", notice) is None
+    assert discovery.settings_of_the_running_stack(notice).get("DATABASE_URL") == "postgres://here"
+    assert discovery.settings_of_the_running_stack(notice).get("REDIS_URL") is None
     discovery.withdraw(notice)
-    assert discovery.local_url("DATABASE_URL", notice) is None
+    assert discovery.settings_of_the_running_stack(notice).get("DATABASE_URL") is None
 
 
 def test_the_notice_of_a_killed_launcher_is_not_believed(tmp_path: Path) -> None:
@@ -275,14 +275,14 @@ def test_the_notice_of_a_killed_launcher_is_not_believed(tmp_path: Path) -> None
         gone.wait()
     notice.write_text(json.dumps({"launcher": str(gone.pid), "REDIS_URL": "redis://gone"}))
 
-    assert discovery.local_url("REDIS_URL", notice) is None
+    assert discovery.settings_of_the_running_stack(notice).get("REDIS_URL") is None
 
 
 def test_a_damaged_notice_is_no_notice(tmp_path: Path) -> None:
     notice = tmp_path / "servers.json"
     notice.write_text("{")
 
-    assert discovery.local_url("REDIS_URL", notice) is None
+    assert discovery.settings_of_the_running_stack(notice).get("REDIS_URL") is None
 
 
 def test_a_second_start_takes_less_than_a_second(instance: Path) -> None:
