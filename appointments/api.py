@@ -1,5 +1,5 @@
 """The REST API that tenants call: authenticate, validate, call one function, shape the answer.
-What bodies may hold is in schemas.py, what a request leads to in bookings.py."""
+What bodies may hold is in requests.py, what a request leads to in bookings.py."""
 
 import hashlib
 import json
@@ -8,35 +8,31 @@ from typing import Any
 from uuid import UUID
 
 from django.http import Http404
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import APIException, PermissionDenied
-from rest_framework.pagination import CursorPagination
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied
+from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from appointments import bookings
+from appointments.answers import BookingAnswer, BookingPage, Problem, TimelineAnswer, TimelineEntryAnswer
 from appointments.models import Booking
-from appointments.schemas import (
-    BookingAnswer,
-    BookingPage,
+from appointments.requests import (
     BookingRequest,
     InvalidRequest,
     ListQuery,
-    Problem,
-    TimelineAnswer,
-    TimelineEntryAnswer,
-    instant,
-    read,
+    booking_request,
+    list_query,
 )
+from appointments.times import instant
 from oauth.access import key_of
 from oauth.models import ApiKey, Location
 from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
-PREFERRED_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d+)\"?(?=$|[,;\s])", re.IGNORECASE)
+PREFERRED_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?0*(\d+)\"?(?=$|[,;\s])", re.IGNORECASE)
 LONGEST_WAIT_SECONDS = 30
 
 
@@ -61,10 +57,11 @@ class BookingRejected(APIException):
 
     status_code = 409
 
-    def __init__(self, booking: Booking) -> None:
+    def __init__(self, booking: Booking, headers: dict[str, str]) -> None:
         error = booking.error or {}
-        super().__init__(error.get("detail", ""), error.get("code", "invalid_request"))
+        super().__init__(error.get("detail"), error.get("code"))
         self.more = {"booking": BookingAnswer.of(booking)}
+        self.headers = headers
 
 
 PROBLEMS: dict[int, Any] = {
@@ -116,13 +113,17 @@ class BookingList(APIView):
     )
     def post(self, request: Request) -> Response:
         idempotency_key = _idempotency_key(request)
-        body = BookingRequest.read(request.data, timezone.now())
+        body = booking_request(request.data)
         location = _location(key_of(request), body.location_id)
         wanted = _wanted(body, request.data, idempotency_key)
         try:
             booking, replayed = bookings.request(key_of(request).tenant, location, wanted)
         except bookings.KeyReused as error:
             raise IdempotencyKeyReused from error
+        except bookings.Disconnected as error:
+            raise LocationDisconnected from error
+        except bookings.TooLate as error:
+            raise InvalidRequest(("/expiresAt", "This lies in the past.")) from error
         return _accepted(request, booking, replayed)
 
     @extend_schema(
@@ -132,7 +133,7 @@ class BookingList(APIView):
         responses={200: BookingPage, **PROBLEMS},
     )
     def get(self, request: Request) -> Response:
-        query = read(ListQuery, request.query_params.dict())
+        query = list_query(request.query_params.dict())
         found = Booking.objects.seen_by(key_of(request)).filter(**query.filters())
         pages = BookingPages(page_size=query.limit)
         page = pages.paginate_queryset(found, request, self) or []
@@ -146,6 +147,15 @@ class BookingPages(CursorPagination):
 
     def __init__(self, page_size: int) -> None:
         self.page_size = page_size
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        try:
+            cursor = super().decode_cursor(request)
+            if cursor is not None and cursor.position is not None:
+                UUID(str(cursor.position))
+        except (NotFound, ValueError) as error:
+            raise InvalidRequest(("/cursor", "This is no cursor from `next` or `previous`.")) from error
+        return cursor
 
 
 class BookingDetail(APIView):
@@ -197,8 +207,6 @@ def _location(key: ApiKey, location_id: str | None) -> Location:
         location = _the_only(list(covered[:2]))
     if location is None:
         raise LocationNotAllowed
-    if location.status == Location.Status.UNINSTALLED:
-        raise LocationDisconnected
     return location
 
 
@@ -229,21 +237,22 @@ def _digest(parsed: Any) -> bytes:
 
 
 def _accepted(request: Request, booking: Booking, replayed: bool) -> Response:
-    seconds = _preferred_wait(request)
-    if seconds is not None:
-        booking = bookings.wait(booking, seconds)
-        if booking.status == Booking.Status.REJECTED:
-            raise BookingRejected(booking)
-    status = 201 if seconds is not None and booking.status == Booking.Status.BOOKED else 202
     headers = {"Location": f"/api/v1/bookings/{booking.pk}"}
-    if seconds is not None:
-        headers["Preference-Applied"] = f"wait={seconds}"
     if replayed:
         headers["Idempotent-Replayed"] = "true"
+    seconds = _preferred_wait(request)
+    if seconds is None:
+        return Response(BookingAnswer.of(booking), status=202, headers=headers)
+    headers["Preference-Applied"] = f"wait={seconds}"
+    booking = bookings.wait(booking, seconds)
+    if booking.status == Booking.Status.REJECTED:
+        raise BookingRejected(booking, headers)
+    status = 201 if booking.status == Booking.Status.BOOKED else 202
     return Response(BookingAnswer.of(booking), status=status, headers=headers)
 
 
 def _preferred_wait(request: Request) -> int | None:
     """The seconds of `Prefer: wait=N`; above 30 counts as 30, and what is no number is ignored."""
     match = PREFERRED_WAIT.search(request.headers.get("Prefer", ""))
-    return min(int(match[1]), LONGEST_WAIT_SECONDS) if match else None
+    # Three digits are above 30 already, and thousands of them no int.
+    return min(int(match[1][:3]), LONGEST_WAIT_SECONDS) if match else None

@@ -55,23 +55,34 @@ class KeyReused(Exception):
     """The idempotency key belongs to another request's booking."""
 
 
+class Disconnected(Exception):
+    """The app is no longer installed in the location."""
+
+
+class TooLate(Exception):
+    """It was to be given up before now."""
+
+
 # --- Asked by tenants -------------------------------------------------------------------------------------
 
 
 def request(tenant: Tenant, location: Location, wanted: Wanted) -> tuple[Booking, bool]:
     """Accept a booking, durably, and wake a worker. True beside it: the key's earlier booking, as it stands now.
 
-    Raises KeyReused.
+    Raises KeyReused, Disconnected or TooLate.
     """
+    # First, since the same request again is answered whatever has happened since.
+    if earlier := _earlier(tenant, location, wanted):
+        return earlier, True
     booking = _accepted(tenant, location, wanted)
     try:
         with transaction.atomic():
             booking.save(force_insert=True)
             states.state_entry(booking, "", booking.status, "accepted").save(force_insert=True)
     except IntegrityError:
-        if wanted.idempotency_key is None:
-            raise
-        return _earlier(tenant, wanted), True
+        if earlier := _earlier(tenant, location, wanted):
+            return earlier, True
+        raise
     metrics.bookings_accepted.inc()
     # PostgreSQL's clock has decided; for the answer ours is near enough and spares a query.
     booking.next_attempt_at = booking.created_at
@@ -79,8 +90,24 @@ def request(tenant: Tenant, location: Location, wanted: Wanted) -> tuple[Booking
     return booking, False
 
 
+def _earlier(tenant: Tenant, location: Location, wanted: Wanted) -> Booking | None:
+    if wanted.idempotency_key is None:
+        return None
+    booking = Booking.objects.filter(tenant=tenant, idempotency_key=wanted.idempotency_key).first()
+    if booking is None:
+        return None
+    # A body without locationId means another location under another API key.
+    if bytes(booking.request_digest) != wanted.digest or booking.location_id != location.pk:
+        raise KeyReused
+    return booking
+
+
 def _accepted(tenant: Tenant, location: Location, wanted: Wanted) -> Booking:
     now = timezone.now()
+    if location.status == Location.Status.UNINSTALLED:
+        raise Disconnected
+    if wanted.expires_at is not None and wanted.expires_at <= now:
+        raise TooLate
     booking = Booking(
         tenant=tenant,
         location=location,
@@ -106,13 +133,6 @@ def _accepted(tenant: Tenant, location: Location, wanted: Wanted) -> Booking:
 def _usual_expiry(now: datetime, starts_at: datetime) -> datetime:
     a_day_on = now + USUAL_LIFE
     return min(a_day_on, starts_at) if starts_at > now else a_day_on
-
-
-def _earlier(tenant: Tenant, wanted: Wanted) -> Booking:
-    booking = Booking.objects.get(tenant=tenant, idempotency_key=wanted.idempotency_key)
-    if bytes(booking.request_digest) != wanted.digest:
-        raise KeyReused
-    return booking
 
 
 def wait(booking: Booking, seconds: float) -> Booking:
@@ -177,7 +197,12 @@ def _create(attempt: Attempt) -> None:
         if booking.attempts == 0 or not _adopted(attempt, fields, booking.created_at):
             raise
         return
-    _booked(attempt, created, "created", booking.wish_version)
+    try:
+        _booked(attempt, created, "created", booking.wish_version)
+    except IntegrityError as error:
+        # HighLevel named another booking's appointment (rule 7): what it did for this one is to be found out.
+        attempt.unresolved = True
+        raise NotNow("HighLevel gave an appointment that is not ours", look.FIRST_LOOK_AFTER) from error
 
 
 def _looked_up(attempt: Attempt, intent: Intent) -> bool:
@@ -210,7 +235,7 @@ def _booked(attempt: Attempt, appointment: Appointment, reason: str, version: in
         Status.BOOKED,
         reason=reason,
         appointment_id=appointment.id,
-        appointment_status=appointment.appointment_status or "",
+        appointment_status=(appointment.appointment_status or "")[:32],
         known=_known(appointment),
         known_version=version or attempt.booking.wish_version,
         failures=0,
@@ -276,3 +301,4 @@ def _move_all(bookings: "QuerySet[Booking]", status: Booking.Status, reason: str
         moved = [entry.booking_id for entry in entries]
         Booking.objects.filter(pk__in=moved).update(status=status, updated_at=Now(), **changes)
         TimelineEntry.objects.bulk_create(entries)
+    metrics.bookings_moved.labels(status).inc(len(moved))

@@ -15,6 +15,7 @@ from appointments.models import Booking, ContactMatch
 from ghl.errors import HighLevelError
 from ghl.types import contact_body
 from oauth import upstream
+from oauth.vault import TokenUnavailable
 
 BUSY_FOR = timedelta(seconds=1)
 # One more upsert where HighLevel says that it does not know the contact it gave us.
@@ -75,6 +76,9 @@ def _upsert(attempt: Attempt, match: ContactMatch, wanted: dict[str, Any]) -> st
         # contact, so the lease stays until that has settled.
         if not error.outcome_unknown:
             match.release()
+        raise
+    except TokenUnavailable:
+        match.release()
         raise
 
 

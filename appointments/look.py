@@ -1,13 +1,14 @@
 """The look: what became of a create whose outcome is unknown. It searches for what was sent, not for what is
 wished by now (rule 5), and believes "not found" only once HighLevel can no longer be busy with it (rule 6)."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from appointments.attempts import Attempt
 from appointments.models import Booking
-from appointments.schemas import instant
+from appointments.times import instant
 from ghl.types import Appointment
 from oauth import upstream
 
@@ -34,7 +35,7 @@ def find(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appoin
             calls=attempt.calls,
         )
     )
-    ours = [each for each in listed if _may_be_ours(each, sent, start, since)]
+    ours = [_whole(each) for each in listed if _may_be_ours(each, sent, start, since)]
     owned = set(
         Booking.objects.filter(appointment_id__in=[each.id for each in ours]).values_list(
             "appointment_id", flat=True
@@ -46,6 +47,11 @@ def find(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appoin
 def _may_be_ours(found: Appointment, sent: dict[str, str], start: datetime, since: datetime) -> bool:
     same = found.contact_id == sent["contact_id"] and found.starts_at == start and not found.deleted
     return same and (found.date_added is None or found.date_added >= since - CLOCKS_DIFFER)
+
+
+def _whole(found: Appointment) -> Appointment:
+    """Of a series the series itself, which is what HighLevel answers a create with, not its first instance."""
+    return replace(found, id=found.master_event_id or found.id)
 
 
 def _age(found: Appointment) -> str:

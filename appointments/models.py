@@ -246,4 +246,6 @@ class ContactMatch(models.Model):
         return match
 
     def release(self, **found: Any) -> None:
-        ContactMatch.objects.filter(pk=self.pk).update(claimed_until=None, **found)
+        """Give the lease back with what was found; nothing where it has ended and is another's by now."""
+        mine = ContactMatch.objects.filter(pk=self.pk, claimed_until=self.claimed_until)
+        mine.update(claimed_until=None, **found)

@@ -74,12 +74,10 @@ def _again(attempt: Attempt, wait: timedelta, *, reason: str, **changes: Any) ->
 
 
 def _try_again(attempt: Attempt, error: errors.HighLevelError) -> None:
-    booking = attempt.booking
     code = "outcome_unknown" if attempt.unresolved else "upstream_unavailable"
-    wait = (
-        look.FIRST_LOOK_AFTER if attempt.sent else max(_backoff(booking), error.retry_after or timedelta(0))
-    )
-    _fail_for_now(attempt, error, code, wait)
+    # Soon after a create that may have happened; what is known not to have happened, or not to be known, later.
+    wait = look.FIRST_LOOK_AFTER if attempt.unresolved and attempt.sent else _backoff(attempt.booking)
+    _fail_for_now(attempt, error, code, max(wait, error.retry_after or timedelta(0)))
 
 
 def _back_off_location(attempt: Attempt, error: errors.RateLimited) -> None:
@@ -90,8 +88,9 @@ def _back_off_location(attempt: Attempt, error: errors.RateLimited) -> None:
 
 def _fail_for_now(attempt: Attempt, error: errors.HighLevelError, code: str, wait: timedelta) -> None:
     booking = attempt.booking
-    # No longer than to its expiry, so that it fails when it says it will.
-    wait = max(timedelta(0), min(wait, booking.expires_at - booking.claimed_at))
+    if not attempt.unresolved:
+        # No longer than to its expiry, so that it fails when it says it will.
+        wait = max(timedelta(0), min(wait, booking.expires_at - booking.claimed_at))
     failure = described(code, error)
     _again(attempt, wait, reason=error.name, failures=booking.failures + 1, error=failure)
 

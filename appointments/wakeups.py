@@ -10,6 +10,8 @@ from celery import current_app
 from django.conf import settings
 from kombu import Connection
 from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from appointments import metrics
 
@@ -62,7 +64,8 @@ def _flag(location_id: str) -> str:
 
 @cache
 def _flags() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, **TIME_OUTS)
+    # Once and no more: by itself the client tries four times with seconds between.
+    return redis.Redis.from_url(settings.REDIS_URL, **TIME_OUTS, retry=Retry(NoBackoff(), 0))
 
 
 @cache

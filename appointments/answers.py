@@ -1,0 +1,146 @@
+"""What the tenant API answers with, in HighLevel's camelCase, built from rows.
+Problems are rendered in ghlapp/problems.py; here they are only described."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from appointments.models import Booking, TimelineEntry
+
+
+class Answer(BaseModel):
+    """What we answer with: built from rows, so nothing is checked again."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+    def shown(self) -> dict[str, Any]:
+        # Rows hold plain strings where the schema names an enumeration; nothing to warn about.
+        return self.model_dump(mode="json", by_alias=True, warnings=False)
+
+
+class ErrorAnswer(Answer):
+    code: str
+    detail: str
+    upstream_status: int | None = None
+    trace_id: str | None = None
+
+
+class BookingAnswer(Answer):
+    """A booking: the request's fields as they are wanted, filled up with what HighLevel is known to have."""
+
+    id: str
+    status: Booking.Status
+    location_id: str
+    calendar_id: str
+    contact_id: str | None
+    contact: dict[str, Any] | None
+    start_time: str
+    end_time: str | None = None
+    title: str | None = None
+    meeting_location_type: str | None = None
+    meeting_location_id: str | None = None
+    override_location_config: bool | None = None
+    assigned_user_id: str | None = None
+    description: str | None = None
+    address: str | None = None
+    ignore_date_range: bool | None = None
+    to_notify: bool | None = None
+    ignore_free_slot_validation: bool | None = None
+    rrule: str | None = None
+    appointment_id: str | None
+    appointment_status: str | None
+    external_reference: str | None
+    metadata: dict[str, str]
+    in_sync: bool
+    attempts: int
+    next_attempt_at: datetime | None
+    expires_at: datetime
+    cancel_requested_at: datetime | None
+    error: ErrorAnswer | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, booking: Booking) -> dict[str, Any]:
+        own = {name: getattr(booking, name) for name in OWN_COLUMNS}
+        derived = {
+            "id": str(booking.pk),
+            "contact": booking.contact and {to_camel(name): value for name, value in booking.contact.items()},
+            "contact_id": booking.contact_id or None,
+            # HighLevel's, and so null until it has the appointment.
+            "appointment_status": booking.appointment_status or None,
+            "error": booking.error and ErrorAnswer.model_construct(**booking.error),
+        }
+        return cls.model_construct(**{**booking.known, **booking.wish, **own, **derived}).shown()
+
+
+OWN_COLUMNS = (
+    "status", "location_id", "calendar_id", "appointment_id", "external_reference", "metadata", "in_sync",
+    "attempts", "next_attempt_at", "expires_at", "cancel_requested_at", "created_at", "updated_at",
+)  # fmt: skip
+
+
+class CallAnswer(Answer):
+    method: str
+    path: str
+    status: int | None
+    duration_ms: int | None
+    outcome: str
+    trace_id: str | None
+
+
+class TimelineEntryAnswer(Answer):
+    """A change of state (`from`, `to`, `reason`) or a call to HighLevel (`call`)."""
+
+    at: datetime
+    kind: TimelineEntry.Kind
+    from_status: Annotated[str | None, Field(alias="from")]
+    to_status: Annotated[str | None, Field(alias="to")]
+    reason: str | None
+    call: CallAnswer | None
+
+    @classmethod
+    def of(cls, entry: TimelineEntry) -> dict[str, Any]:
+        return cls.model_construct(
+            at=entry.at,
+            kind=TimelineEntry.Kind(entry.kind),
+            from_status=entry.from_status or None,
+            to_status=entry.to_status or None,
+            reason=entry.reason or None,
+            call=_call(entry) if entry.kind == TimelineEntry.Kind.CALL else None,
+        ).shown()
+
+
+def _call(entry: TimelineEntry) -> CallAnswer:
+    return CallAnswer.model_construct(
+        method=entry.method,
+        path=entry.path,
+        status=entry.http_status,
+        duration_ms=entry.duration_ms,
+        outcome=entry.outcome,
+        trace_id=entry.trace_id or None,
+    )
+
+
+class TimelineAnswer(BaseModel):
+    results: list[TimelineEntryAnswer]
+
+
+class BookingPage(BaseModel):
+    next: str | None
+    previous: str | None
+    results: list[BookingAnswer]
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: Annotated[str, Field(alias="requestId")]
+    errors: list[dict[str, str]] | None = None

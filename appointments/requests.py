@@ -1,0 +1,300 @@
+"""What bodies and queries of the tenant API may hold, in HighLevel's camelCase.
+What a valid request leads to is in bookings.py."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from dateutil.rrule import rrulestr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+from rest_framework.exceptions import APIException
+
+from appointments.models import Booking
+from appointments.times import instant, whole_seconds
+
+MEETING_LOCATION = Literal["custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google"]
+APPOINTMENT_STATUS = Literal["new", "confirmed", "cancelled", "showed", "noshow", "invalid"]
+Mistakes = list[tuple[str, str]]
+# An answer is not to outgrow its request by much: a body may hold thousands of unknown fields.
+MOST_MISTAKES = 100
+
+
+class InvalidRequest(APIException):
+    """What is wrong with a request, as (JSON pointer, detail) pairs."""
+
+    status_code = 400
+    default_code = "invalid_request"
+
+    def __init__(self, *errors: tuple[str, str]) -> None:
+        super().__init__("The request is not valid; see errors.")
+        self.more = {"errors": [{"pointer": pointer, "detail": detail} for pointer, detail in errors]}
+
+
+# NUL, and halves of surrogate pairs: JSON can say them, PostgreSQL cannot keep them.
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _storable(text: str) -> str:
+    if UNSTORABLE.search(text):
+        raise ValueError("NUL and unpaired surrogates are not allowed.")
+    return text
+
+
+def _moment(text: str) -> str:
+    instant(text)
+    return text
+
+
+def _field_value(value: object) -> object:
+    """A custom field's: text, a number, true or false, or several texts."""
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str):
+            _storable(text)
+        elif isinstance(value, list) or not isinstance(text, int | float) or not math.isfinite(text):
+            raise ValueError("This must be a text, a number, true, false or a list of texts.")
+    return value
+
+
+def _date_time(description: str) -> Any:
+    return Field(json_schema_extra={"format": "date-time"}, description=description)
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+ShortText = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Time = Annotated[
+    str,
+    AfterValidator(whole_seconds),
+    _date_time("ISO 8601 with an offset, without a fraction; reaches HighLevel as written."),
+]
+Moment = Annotated[str, AfterValidator(_moment), _date_time("ISO 8601 with an offset.")]
+Metadata = Annotated[dict[ShortText, Annotated[Text, Field(max_length=1000)]], Field(max_length=50)]
+FieldValue = Annotated[
+    Any,
+    AfterValidator(_field_value),
+    WithJsonSchema(
+        {"anyOf": [{"type": ["string", "number", "boolean"]}, {"type": "array", "items": {"type": "string"}}]}
+    ),
+]
+
+
+class Body(BaseModel):
+    """Strict: no conversions, and what is not known is refused rather than dropped. null is as good as left out."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True, frozen=True
+    )
+
+
+class CustomField(Body):
+    """A custom field's value; HighLevel names the key `field_value`."""
+
+    id: Id | None = None
+    key: ShortText | None = None
+    field_value: Annotated[FieldValue, Field(alias="field_value")]
+
+
+class ContactDetails(Body):
+    """Whom to find or create in HighLevel, by e-mail or phone. No tags: HighLevel would replace all there are."""
+
+    name: ShortText | None = None
+    first_name: ShortText | None = None
+    last_name: ShortText | None = None
+    email: Annotated[ShortText, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    phone: Annotated[ShortText, StringConstraints(pattern=r"^\+?[0-9 ()./-]*[0-9][0-9 ()./-]*$")] | None = (
+        None
+    )
+    gender: ShortText | None = None
+    address1: ShortText | None = None
+    city: ShortText | None = None
+    state: ShortText | None = None
+    postal_code: ShortText | None = None
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    website: ShortText | None = None
+    timezone: ShortText | None = None
+    company_name: ShortText | None = None
+    date_of_birth: ShortText | None = None
+    source: ShortText | None = None
+    assigned_to: Id | None = None
+    custom_fields: Annotated[list[CustomField], Field(max_length=100)] | None = None
+
+
+class BookingRequest(Body):
+    """Every body field of HighLevel's create-appointment under its own name, and ours beside them.
+
+    https://marketplace.gohighlevel.com/docs/ghl/calendars/create-appointment
+    """
+
+    calendar_id: Id
+    location_id: Annotated[
+        Id | None, Field(description="May be left out when the key covers one location.")
+    ] = None
+    contact_id: Annotated[Id | None, Field(description="This or `contact`.")] = None
+    contact: Annotated[ContactDetails | None, Field(description="Found or created before booking.")] = None
+    start_time: Time
+    end_time: Time | None = None
+    title: Text | None = None
+    meeting_location_type: MEETING_LOCATION | None = None
+    meeting_location_id: Text | None = None
+    override_location_config: bool | None = None
+    appointment_status: APPOINTMENT_STATUS | None = None
+    assigned_user_id: Id | None = None
+    description: Text | None = None
+    address: Text | None = None
+    ignore_date_range: bool | None = None
+    to_notify: bool | None = None
+    ignore_free_slot_validation: bool | None = None
+    rrule: Annotated[Text | None, Field(description="RFC 5545; needs `ignoreFreeSlotValidation: true`.")] = (
+        None
+    )
+    external_reference: ShortText | None = None
+    metadata: Metadata | None = None
+    expires_at: Annotated[Time | None, Field(description="Stop trying to book then.")] = None
+
+    @property
+    def wish(self) -> dict[str, Any]:
+        """The appointment's fields that were given, under our names."""
+        return self.model_dump(exclude=NOT_THE_APPOINTMENTS, exclude_none=True)
+
+
+NOT_THE_APPOINTMENTS = {
+    "location_id",
+    "contact_id",
+    "contact",
+    "external_reference",
+    "metadata",
+    "expires_at",
+}
+
+
+def booking_request(parsed: Any) -> BookingRequest:
+    """The request in a parsed body. Raises InvalidRequest with a pointer for each thing that is wrong."""
+    body = _read(BookingRequest, parsed)
+    if errors := [*_whom(body), *_when(body), *_how_often(body)]:
+        raise InvalidRequest(*errors)
+    return body
+
+
+def _whom(body: BookingRequest) -> Mistakes:
+    if (body.contact_id is None) == (body.contact is None):
+        return [("/contactId", "Give either contactId or contact.")]
+    if body.contact and not (body.contact.email or body.contact.phone):
+        return [("/contact", "A contact needs an e-mail or a phone to be found by.")]
+    return []
+
+
+def _when(body: BookingRequest) -> Mistakes:
+    errors = []
+    if body.end_time and instant(body.end_time) <= instant(body.start_time):
+        errors.append(("/endTime", "The end must come after the start."))
+    if body.end_time and body.end_time.endswith("Z") != body.start_time.endswith("Z"):
+        errors.append(("/endTime", "HighLevel refuses a start and an end of which only one ends in Z."))
+    return errors
+
+
+def _how_often(body: BookingRequest) -> Mistakes:
+    if body.rrule is None:
+        return []
+    if body.ignore_free_slot_validation is not True:
+        return [("/rrule", "HighLevel applies an rrule only with ignoreFreeSlotValidation: true.")]
+    if not _is_recurrence(body.rrule, instant(body.start_time)):
+        return [
+            ("/rrule", "This is not an RRULE of RFC 5545, such as FREQ=WEEKLY;COUNT=4, with its EXDATEs.")
+        ]
+    return []
+
+
+RRULE_LINE = re.compile(r"(RRULE:)?(?=.*\bFREQ=)[A-Z]+=[^:]*", re.IGNORECASE)
+EXDATE_LINE = re.compile(r"EXDATE[^:]*:.+", re.IGNORECASE)
+# Python's rrule takes it and then never ends.
+NOUGHT = re.compile(r"\b(INTERVAL|COUNT)=0*(;|$)", re.IGNORECASE)
+
+
+def _is_recurrence(rrule: str, start: datetime) -> bool:
+    """One RRULE without DTSTART, and perhaps EXDATE lines after it."""
+    rule, *exceptions = (line.strip() for line in rrule.strip().split("\n"))
+    if not RRULE_LINE.fullmatch(rule) or NOUGHT.search(rule):
+        return False
+    if not all(EXDATE_LINE.fullmatch(line) for line in exceptions):
+        return False
+    try:
+        rrulestr(rrule, dtstart=start, forceset=True)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
+        return False  # dateutil raises what it happens to meet
+    return True
+
+
+class ListQuery(BaseModel):
+    """The filters of the list; `…From` is inclusive, `…To` exclusive."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
+
+    status: Booking.Status | None = None
+    location_id: Text | None = None
+    calendar_id: Text | None = None
+    contact_id: Text | None = None
+    external_reference: Text | None = None
+    appointment_id: Text | None = None
+    start_time_from: Moment | None = None
+    start_time_to: Moment | None = None
+    created_from: Moment | None = None
+    created_to: Moment | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Text | None = None
+
+    def filters(self) -> dict[str, Any]:
+        """As keyword arguments for a queryset of bookings."""
+        given = self.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
+        return {
+            LOOKUPS.get(name, name): instant(value) if name in LOOKUPS else value
+            for name, value in given.items()
+        }
+
+
+LOOKUPS = {
+    "start_time_from": "starts_at__gte",
+    "start_time_to": "starts_at__lt",
+    "created_from": "created_at__gte",
+    "created_to": "created_at__lt",
+}
+
+
+def list_query(parameters: Mapping[str, str]) -> ListQuery:
+    """The parameters of a list request. Raises InvalidRequest."""
+    return _read(ListQuery, parameters)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+DETAILS = {"missing": "This field is required.", "extra_forbidden": "There is no such field."}
+
+
+def _read(model: type[Model], parsed: Any) -> Model:
+    if not isinstance(parsed, Mapping):
+        raise InvalidRequest(("", "The body must be a JSON object."))
+    try:
+        return model.model_validate(parsed)
+    except ValidationError as error:
+        mistakes = [_mistake(each) for each in error.errors(include_url=False, include_input=False)]
+        raise InvalidRequest(*mistakes[:MOST_MISTAKES]) from None
+
+
+def _mistake(error: ErrorDetails) -> tuple[str, str]:
+    """A JSON pointer (RFC 6901) and what is wrong there."""
+    # Pydantic marks the key of a dict, as against its value, by a last step of its own.
+    place = error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
+    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in place)
+    return "".join(f"/{step}" for step in steps), DETAILS.get(
+        error["type"], error["msg"].removeprefix("Value error, ")
+    )

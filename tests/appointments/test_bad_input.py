@@ -1,0 +1,376 @@
+"""What is no booking request is refused with a problem that says where and why, and nothing is kept of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from appointments.models import Booking
+from ghlapp.problems import LARGEST_BODY
+from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body
+
+PROBLEM = "application/problem+json"
+RECURRING = {"ignoreFreeSlotValidation": True}
+
+
+def is_problem(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """Checks what every problem has, and that nothing was stored; answers with the problem."""
+    assert answer.status_code == status, answer.content
+    assert answer.headers["Content-Type"] == PROBLEM
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert problem["code"] == code
+    assert problem["requestId"] == answer.headers["X-Request-Id"] != ""
+    assert {"type", "title", "detail"} < problem.keys()
+    assert "Traceback" not in answer.content.decode()
+    assert Booking.objects.count() == 0
+    return problem
+
+
+def pointers(answer: Any) -> list[str]:
+    problem = is_problem(answer, 400, "invalid_request")
+    assert all(error["detail"] for error in problem["errors"])
+    return [error["pointer"] for error in problem["errors"]]
+
+
+def post_raw(acme: Persona, body: bytes | str, content_type: str = "application/json", **headers: str) -> Any:
+    return acme.api.generic("POST", "/api/v1/bookings", body, content_type, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "pointer"),
+    [
+        ("2027-06-23T03:30:00", None, "/startTime"),
+        ("2027-06-23", None, "/startTime"),
+        ("2027-06-23 03:30:00+05:30", None, "/startTime"),
+        ("2027-06-23T03:30:00+0530", None, "/startTime"),
+        ("2027-06-23t03:30:00z", None, "/startTime"),
+        ("20270623T033000Z", None, "/startTime"),
+        ("2027-06-23T03:30:00+05:30\n", None, "/startTime"),
+        ("٢٠٢٧-06-23T03:30:00+05:30", None, "/startTime"),
+        ("tomorrow at ten", None, "/startTime"),
+        ("", None, "/startTime"),
+        ("2027-02-29T03:30:00Z", None, "/startTime"),
+        ("2027-13-01T03:30:00Z", None, "/startTime"),
+        ("2027-06-23T25:30:00Z", None, "/startTime"),
+        ("2027-06-23T03:30:60Z", None, "/startTime"),
+        ("2027-06-23T03:30:00+24:00", None, "/startTime"),
+        ("0000-06-23T03:30:00Z", None, "/startTime"),
+        ("0001-01-01T00:00:00+14:00", None, "/startTime"),
+        ("9999-12-31T23:59:59-12:00", None, "/startTime"),
+        ("2027-06-23T03:30:00.001+05:30", None, "/startTime"),
+        ("2027-06-23T03:30:00Z", "2027-06-23T04:30:00.5Z", "/endTime"),
+        ("2027-06-23T03:30:00+05:30", "2027-06-23T03:30:00+05:30", "/endTime"),
+        ("2027-06-23T03:30:00+05:30", "2027-06-23T03:00:00+05:30", "/endTime"),
+        ("2027-06-23T03:30:00+05:30", "2027-06-23T03:45:00+06:30", "/endTime"),
+        ("2027-06-23T03:30:00+05:30", "2027-06-23T04:30:00Z", "/endTime"),
+        ("2027-06-23T03:30:00Z", "2027-06-23T04:30:00+00:00", "/endTime"),
+        ("2027-06-23T03:30:00Z", "later", "/endTime"),
+    ],
+)
+def test_it_refuses_times_that_highlevel_would_not_understand(
+    acme: Persona, start: str, end: str | None, pointer: str
+) -> None:
+    answer = acme.book(booking_body(startTime=start, endTime=end))
+
+    assert pointers(answer) == [pointer]
+
+
+WRONG_TYPES: dict[str, list[Any]] = {
+    "calendarId": [7, True, [], {}, "", "a b", "a/../b", "x" * 65, "idé"],
+    "locationId": [7, True, [], {}, "", "a b"],
+    "contactId": [7, True, [], {}, "", "a b"],
+    "startTime": [7, 1782165600000, True, [], {}],
+    "endTime": [7, True, [], {}],
+    "title": [7, True, [], {}],
+    "meetingLocationType": [7, True, [], {}, "", "teams", "Zoom"],
+    "meetingLocationId": [7, True, [], {}],
+    "overrideLocationConfig": ["true", 1, 0, [], {}],
+    "appointmentStatus": [7, True, [], {}, "", "booked", "Confirmed"],
+    "assignedUserId": [7, True, [], {}, "", "a b"],
+    "description": [7, True, [], {}],
+    "address": [7, True, [], {}],
+    "ignoreDateRange": ["false", 1, [], {}],
+    "toNotify": ["false", 0, [], {}],
+    "ignoreFreeSlotValidation": ["true", 1, [], {}],
+    "rrule": [7, True, [], {}],
+    "contact": [7, True, [], "a@b.example"],
+    "externalReference": [7, True, [], {}, "x" * 256],
+    "metadata": [7, True, [], "text", [["a", "b"]]],
+    "expiresAt": [7, True, [], {}, "2090-01-01", "2090-01-01T00:00:00.5Z"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG_TYPES.items() for value in values]
+)
+def test_it_refuses_wrong_values_and_converts_none(acme: Persona, name: str, value: Any) -> None:
+    answer = acme.book({**booking_body(), name: value})
+
+    assert pointers(answer) == [f"/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"surprise": 1}, "/surprise"),
+        ({"start_time": "2027-06-23T03:30:00+05:30"}, "/start_time"),
+        ({"a/b~c": 1}, "/a~1b~0c"),
+        ({"contact": {"email": "a@b.example", "surprise": 1}, "contactId": None}, "/contact/surprise"),
+        ({"contact": {"email": "a@b.example", "tags": ["vip"]}, "contactId": None}, "/contact/tags"),
+        (
+            {"contact": {"email": "a@b.example", "customFields": [{"x": 1, "field_value": ""}]}},
+            "/contact/customFields/0/x",
+        ),
+    ],
+)
+def test_it_refuses_fields_it_does_not_know(acme: Persona, changes: dict[str, Any], pointer: str) -> None:
+    assert pointers(acme.book({**booking_body(), **changes})) == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("contact", "pointer"),
+    [
+        ({}, "/contact"),
+        ({"name": "Nobody"}, "/contact"),
+        ({"email": None, "phone": None}, "/contact"),
+        ({"email": ""}, "/contact/email"),
+        ({"email": "nobody"}, "/contact/email"),
+        ({"email": "a b@c.example"}, "/contact/email"),
+        ({"email": "a@b.example\n"}, "/contact/email"),
+        ({"phone": ""}, "/contact/phone"),
+        ({"phone": "+"}, "/contact/phone"),
+        ({"phone": "call me"}, "/contact/phone"),
+        ({"phone": "+1555", "country": "Germany"}, "/contact/country"),
+        ({"phone": "+1555", "name": 7}, "/contact/name"),
+        ({"phone": "+1555", "customFields": {}}, "/contact/customFields"),
+        ({"phone": "+1555", "customFields": [{"id": "f"}]}, "/contact/customFields/0/field_value"),
+        (
+            {"phone": "+1555", "customFields": [{"id": "f", "field_value": {"a": 1}}]},
+            "/contact/customFields/0/field_value",
+        ),
+        (
+            {"phone": "+1555", "customFields": [{"id": "f", "field_value": ["a", 1]}]},
+            "/contact/customFields/0/field_value",
+        ),
+    ],
+)
+def test_it_refuses_contacts_that_cannot_be_found_or_made(
+    acme: Persona, contact: dict[str, Any], pointer: str
+) -> None:
+    assert pointers(acme.book(booking_body(contactId=None, contact=contact))) == [pointer]
+
+
+def test_it_refuses_a_contact_beside_a_contact_id(acme: Persona) -> None:
+    assert pointers(acme.book(booking_body(contact={"email": "a@b.example"}))) == ["/contactId"]
+
+
+def test_it_refuses_a_booking_for_nobody(acme: Persona) -> None:
+    assert pointers(acme.book(booking_body(contactId=None))) == ["/contactId"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "pointer"),
+    [
+        ({"a": 1}, "/metadata/a"),
+        ({"a": {"b": "c"}}, "/metadata/a"),
+        ({"a": None}, "/metadata/a"),
+        ({"a": "x" * 1001}, "/metadata/a"),
+        ({"k" * 256: "x"}, "/metadata/" + "k" * 256),
+        ({str(number): "x" for number in range(51)}, "/metadata"),
+    ],
+)
+def test_it_refuses_metadata_that_is_no_flat_object_of_fifty_strings(
+    acme: Persona, metadata: Any, pointer: str
+) -> None:
+    assert pointers(acme.book(booking_body(metadata=metadata))) == [pointer]
+
+
+def test_it_takes_fifty_strings_of_metadata(acme: Persona) -> None:
+    metadata = {str(number): "x" * 1000 for number in range(50)}
+
+    assert acme.book(booking_body(metadata=metadata)).json()["metadata"] == metadata
+
+
+def test_it_refuses_an_expiry_that_is_past(acme: Persona) -> None:
+    assert pointers(acme.book(booking_body(expiresAt="2021-01-01T00:00:00Z"))) == ["/expiresAt"]
+
+
+def test_it_refuses_a_recurrence_that_highlevel_would_ignore(acme: Persona) -> None:
+    for value in (None, False):
+        body = booking_body(rrule="FREQ=DAILY;COUNT=2", ignoreFreeSlotValidation=value)
+        assert pointers(acme.book(body)) == ["/rrule"]
+
+
+@pytest.mark.parametrize(
+    "rrule",
+    [
+        "string",
+        "",
+        "every day",
+        "COUNT=3",
+        "FREQ=NEVER",
+        "FREQ=DAILY;COUNT=x",
+        "FREQ=DAILY;COUNT=0",
+        "FREQ=DAILY;INTERVAL=0",
+        "FREQ=DAILY;INTERVAL=0;COUNT=3",
+        "FREQ=DAILY;BYDAY=XX",
+        "FREQ=DAILY;BYDAY=",
+        "FREQ=DAILY;UNTIL=never",
+        "FREQ=DAILY;;",
+        "DTSTART:20270623T033000Z\nRRULE:FREQ=DAILY;COUNT=2",
+        "RRULE:FREQ=DAILY;COUNT=2\nDTSTART:20270623T033000Z",
+        "RRULE:FREQ=DAILY;COUNT=2\nRRULE:FREQ=WEEKLY;COUNT=2",
+        "RRULE:FREQ=DAILY;COUNT=2\nEXDATE:whenever",
+        "EXDATE:20270624T220000Z",
+        "FREQ=DAILY;COUNT=" + "9" * 5000,
+    ],
+)
+def test_it_refuses_an_rrule_that_is_none(acme: Persona, rrule: str) -> None:
+    assert pointers(acme.book(booking_body(rrule=rrule, **RECURRING))) == ["/rrule"]
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\ud800b", "\udfff"])
+@pytest.mark.parametrize(
+    ("place", "pointer"),
+    [
+        (lambda text: {"title": text}, "/title"),
+        (lambda text: {"calendarId": text}, "/calendarId"),
+        (lambda text: {"startTime": text}, "/startTime"),
+        (lambda text: {"rrule": text, **RECURRING}, "/rrule"),
+        (lambda text: {"externalReference": text}, "/externalReference"),
+        (lambda text: {"metadata": {"key": text}}, "/metadata/key"),
+        (lambda text: {"contactId": None, "contact": {"email": f"{text}@b.example"}}, "/contact/email"),
+        (
+            lambda text: {
+                "contactId": None,
+                "contact": {"phone": "+1555", "customFields": [{"id": "f", "field_value": text}]},
+            },
+            "/contact/customFields/0/field_value",
+        ),
+        (
+            lambda text: {
+                "contactId": None,
+                "contact": {"phone": "+1555", "customFields": [{"id": "f", "field_value": [text]}]},
+            },
+            "/contact/customFields/0/field_value",
+        ),
+    ],
+)
+def test_it_refuses_what_no_database_can_keep(acme: Persona, text: str, place: Any, pointer: str) -> None:
+    body = json.dumps({**booking_body(), **place(text)})
+
+    assert pointers(post_raw(acme, body)) == [pointer]
+
+
+@pytest.mark.parametrize("key", ["a\x00b", "a\ud800b"])
+def test_it_refuses_keys_that_no_database_can_keep(acme: Persona, key: str) -> None:
+    [pointer] = pointers(post_raw(acme, json.dumps(booking_body(metadata={key: "value"}))))
+    assert pointer.startswith("/metadata/a")
+    assert len(pointers(post_raw(acme, json.dumps({**booking_body(), key: "value"})))) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"hello",
+        b'{"calendarId": "a",}',
+        b'{"metadata": NaN}',
+        b'{"metadata": -Infinity}',
+        b'{"metadata": 1e999}',
+        b'{"metadata": ' + b"9" * 5000 + b"}",
+        b'{"title": "a", "title": "b"}',
+        b'{"metadata": {"a": "1", "a": "1"}}',
+        b'{"title": "\xff\xfe"}',
+        b'{"title": "\xed\xa0\x80"}',
+        json.dumps({"title": "a"}).encode("utf-16"),
+        b'{"title": "tab\there"}',
+        b"[" * 100_000,
+        b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_it_refuses_what_is_no_json(acme: Persona, body: bytes) -> None:
+    is_problem(post_raw(acme, body), 400, "invalid_request")
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"7", b"null", b"true"])
+def test_it_refuses_json_that_is_no_object(acme: Persona, body: bytes) -> None:
+    assert pointers(post_raw(acme, body)) == [""]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_it_says_what_an_empty_body_lacks(acme: Persona, body: bytes) -> None:
+    assert pointers(post_raw(acme, body)) == ["/calendarId", "/startTime"]
+
+
+def test_it_survives_numbers_beyond_all_measure(acme: Persona) -> None:
+    body = json.dumps({**booking_body(), "title": 10**4000})
+
+    assert pointers(post_raw(acme, body)) == ["/title"]
+
+
+def test_it_answers_shorter_than_it_was_asked(acme: Persona) -> None:
+    body = {**booking_body(), **{f"unknown{number}": 1 for number in range(5_000)}}
+
+    assert len(pointers(acme.book(body))) == 100
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "",
+    ],
+)
+def test_it_refuses_bodies_that_are_not_called_json(acme: Persona, content_type: str) -> None:
+    answer = post_raw(acme, json.dumps(booking_body()), content_type)
+
+    is_problem(answer, 415, "unsupported_media_type")
+
+
+def test_it_takes_json_with_a_charset(acme: Persona) -> None:
+    answer = post_raw(acme, json.dumps(booking_body()), "application/json; charset=utf-8")
+
+    assert answer.status_code == 202
+
+
+def test_it_refuses_a_megabyte(acme: Persona) -> None:
+    answer = acme.book(booking_body(description="x" * 1024 * 1024))
+
+    is_problem(answer, 413, "body_too_large")
+
+
+def test_it_takes_a_body_of_the_largest_size_and_not_a_byte_more(acme: Persona) -> None:
+    rest = LARGEST_BODY - len(json.dumps(booking_body(description="")))
+    too_large, largest = (json.dumps(booking_body(description="x" * length)) for length in (rest + 1, rest))
+
+    is_problem(post_raw(acme, too_large), 413, "body_too_large")
+    assert post_raw(acme, largest).status_code == 202
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "schlüssel", "a\tb", "a\x7fb"])
+def test_it_refuses_idempotency_keys_it_could_not_compare(acme: Persona, key: str) -> None:
+    assert pointers(acme.book(booking_body(), **{"Idempotency-Key": key})) == [""]
+
+
+def test_it_takes_an_idempotency_key_of_255_characters(acme: Persona) -> None:
+    assert acme.book(booking_body(), **{"Idempotency-Key": "~ " + "x" * 253}).status_code == 202
+
+
+def test_it_answers_the_same_for_a_strangers_location_as_for_none(acme: Persona, globex: Persona) -> None:
+    strangers, nobodys = (
+        acme.book(booking_body(locationId=location)) for location in (GLOBEX_LOCATION, "nobodyHasThis")
+    )
+
+    problems = [is_problem(answer, 403, "location_not_allowed") for answer in (strangers, nobodys)]
+    texts = [
+        answer.content.decode().replace(problem["requestId"], "")
+        for answer, problem in zip((strangers, nobodys), problems, strict=True)
+    ]
+    assert texts[0] == texts[1]
+    assert globex.book(booking_body(locationId=ACME_LOCATION)).status_code == 403
