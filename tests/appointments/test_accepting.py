@@ -184,41 +184,32 @@ def test_it_books_in_a_location_that_the_keys_agency_gained_later(
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "sent_start", "sent_end"),
+    ("start", "end"),
     [
-        ("2027-06-23T03:30:00+05:30", "2027-06-23T04:30:00+05:30", None, None),
-        ("2027-06-22T22:00:00Z", "2027-06-22T23:00:00Z", None, None),
-        ("2027-06-22T22:00Z", "2027-06-22T23:00Z", None, None),
-        ("2027-06-22T18:00:00-04:00", "2027-06-22T23:00:00+00:00", None, None),
-        (
-            "2027-06-22T22:00:00.000Z",
-            "2027-06-22T23:00:00.0Z",
-            "2027-06-22T22:00:00Z",
-            "2027-06-22T23:00:00Z",
-        ),
-        (
-            "2027-06-23T03:30:00.000+05:30",
-            "2027-06-23T04:30:00+05:30",
-            "2027-06-23T03:30:00+05:30",
-            None,
-        ),
+        ("2027-06-23T03:30:00+05:30", "2027-06-23T04:30:00+05:30"),
+        ("2027-06-22T22:00:00Z", "2027-06-22T23:00:00Z"),
+        ("2027-06-22T22:00Z", "2027-06-22T23:00Z"),
+        ("2027-06-22T18:00:00-04:00", "2027-06-22T23:00:00+00:00"),
+        ("2027-06-22T22:00:00.000Z", "2027-06-22T23:00:00.0Z"),
+        ("2027-06-23T03:30:00.000+05:30", "2027-06-23T04:30:00+05:30"),
     ],
 )
 def test_it_sends_times_on_as_they_were_written_but_for_a_zero_fraction(
-    acme: Persona, highlevel: World, start: str, end: str, sent_start: str | None, sent_end: str | None
+    acme: Persona, highlevel: World, start: str, end: str
 ) -> None:
     acme.book(booking_body(startTime=start, endTime=end))
     work_once()
 
     sent = sent_to(highlevel)
-    assert (sent["startTime"], sent["endTime"]) == (sent_start or start, sent_end or end)
+    whole = [time.replace(".000", "").replace(".0", "") for time in (start, end)]
+    assert [sent["startTime"], sent["endTime"]] == whole
     assert only_booking().status == Booking.Status.BOOKED
 
 
 def test_it_keeps_emoji_and_right_to_left_text_as_they_are(acme: Persona, highlevel: World) -> None:
     words = {
         "title": "👩🏽‍💻 اجتماع \u202bמפגש\u202c naïve ﷽",
-        "description": "line one\nline two\t– «ok» \u0001",
+        "description": "line one\nline two\t· «ok» \u0001",
         "metadata": {"clé 🔑": "ערך"},
         "externalReference": "№ 42 🎟️",
     }
