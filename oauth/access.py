@@ -32,7 +32,7 @@ class BearerKey(BaseAuthentication):
 
 def key_of(request: Request) -> ApiKey:
     """The key of an authenticated request."""
-    return cast(ApiKey, request.auth)
+    return cast("ApiKey", request.auth)
 
 
 class BearerKeySchema(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -22,26 +22,32 @@ class AgencyInstall(Exception):
 def complete(grant: TokenGrant) -> Location:
     """Connect the location that a grant is for, new or once more, and keep its token.
 
-    Raises AgencyInstall. Doing it twice with two grants leaves the newer token.
+    Raises AgencyInstall. Two grants leave the newer token, in whichever order and however close they come.
     """
     if grant.location_id is None:
         raise AgencyInstall(f"A grant of type {grant.user_type} without a location")
     with transaction.atomic():
-        location = _connect(grant.location_id, grant.company_id)
-        vault.store(location, grant)
+        location = _locked(grant.location_id)
+        if vault.store(location, grant):
+            _connect(location, grant.company_id)
     log.info("Location %s is connected", location.pk)
     return location
 
 
-def _connect(location_id: str, company_id: str | None) -> Location:
-    connected = {"status": Location.Status.ACTIVE, "not_before": None, "waiting_for": ""}
-    if company_id:
-        Agency.objects.get_or_create(pk=company_id)
-        connected["agency_id"] = company_id
-    location, _ = Location.objects.update_or_create(
-        pk=location_id, defaults={**connected, "installed_at": timezone.now()}
-    )
+def _locked(location_id: str) -> Location:
+    """The location's row, made where it is new, and held: of two installs at once the second waits for the first."""
+    location, _ = Location.objects.select_for_update().get_or_create(pk=location_id)
     return location
+
+
+def _connect(location: Location, company_id: str | None) -> None:
+    if company_id:
+        location.agency, _ = Agency.objects.get_or_create(pk=company_id)
+    location.status = Location.Status.ACTIVE
+    location.not_before = None
+    location.waiting_for = ""
+    location.installed_at = timezone.now()
+    location.save(update_fields=["agency", "status", "not_before", "waiting_for", "installed_at"])
 
 
 def describe(location: Location) -> None:
@@ -54,6 +60,6 @@ def describe(location: Location) -> None:
     except (HighLevelError, vault.TokenUnavailable) as error:
         log.warning("The name of location %s could not be read: %s", location.pk, error)
         return
-    location.name = (details.name or "")[:255]
-    location.timezone = (details.timezone or "")[:64]
+    location.name = (details.name or location.name)[:255]
+    location.timezone = (details.timezone or location.timezone)[:64]
     location.save(update_fields=["name", "timezone"])

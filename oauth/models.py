@@ -57,6 +57,11 @@ class Location(models.Model):
         NEEDS_RECONNECT = "needs_reconnect"
         UNINSTALLED = "uninstalled"
 
+    # No token works for these, stored or not, until somebody installs the app again.
+    DISCONNECTED = (Status.NEEDS_RECONNECT, Status.UNINSTALLED)
+    # HighLevel gave no token for these; one that it gives proves them active.
+    LOCKED_OUT = (Status.SUSPENDED, Status.NEEDS_RECONNECT)
+
     class Waiting(models.TextChoices):
         RATE_LIMITED = "rate_limited"
         DAILY_QUOTA = "daily_quota"
@@ -101,8 +106,8 @@ class Location(models.Model):
             rows.filter(Q(not_before__isnull=True) | Q(not_before__lt=until)).update(**changes)
 
     def release(self) -> None:
-        """Active again: HighLevel has just given a token for it."""
-        rows = Location.objects.filter(pk=self.pk).exclude(status=Location.Status.UNINSTALLED)
+        """Active again if it was suspended or to be reconnected: HighLevel has just given a token for it."""
+        rows = Location.objects.filter(pk=self.pk, status__in=Location.LOCKED_OUT)
         rows.update(status=Location.Status.ACTIVE, not_before=None, waiting_for="")
 
 

@@ -2,7 +2,6 @@
 Only the vault opens one; everywhere else it is `<sealed>`."""
 
 import base64
-import binascii
 import hashlib
 import os
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ def key_id(key: bytes) -> str:
 def _decode(encoded: str) -> bytes:
     try:
         key = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise ValueError("a key is not base64") from None
     if len(key) != KEY_BYTES:
         raise ValueError(f"a key has {len(key)} bytes, not {KEY_BYTES}")

@@ -1,0 +1,124 @@
+"""A browser that walks through an install, and levers on stored tokens.
+What tests of several rooms stand on is in tests/fixtures.py."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+from django.db.models.functions import Now
+from django.test import Client
+
+from oauth import provider
+from oauth.models import Location, Token
+from oauth.sealing import keyring
+from sandbox import World
+from tests.fixtures import ACME_LOCATION
+
+HIDDEN_FIELD = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
+
+
+@dataclass
+class Browser:
+    """A person's browser: our pages through Django's client, HighLevel's consent page over the wire."""
+
+    client: Client = field(default_factory=Client)
+
+    def begin(self) -> str:
+        """Open the install link; the address of HighLevel's consent page."""
+        answer = self.client.get("/oauth/install")
+        assert answer.status_code == 302, answer.content
+        return str(answer.headers["Location"])
+
+    def consent(self, link: str, choice: str = f"location:{ACME_LOCATION}", decision: str = "allow") -> str:
+        """Fill in HighLevel's form; the address of ours that it leads back to."""
+        page = httpx2.get(link)
+        assert page.status_code == 200, page.text
+        hidden = {name: unescape(value) for name, value in HIDDEN_FIELD.findall(page.text)}
+        answer = httpx2.post(link.partition("?")[0], data={**hidden, "choice": choice, "decision": decision})
+        assert answer.status_code == 302, answer.text
+        return answer.headers["Location"]
+
+    def come_back(self, address: str) -> Any:
+        return self.client.get(address.removeprefix("http://testserver"))
+
+    def install(self, location_id: str = ACME_LOCATION) -> Any:
+        """The whole way; the page at its end."""
+        return self.come_back(self.consent(self.begin(), f"location:{location_id}"))
+
+
+@pytest.fixture
+def browser(db: None, highlevel: World) -> Browser:
+    return Browser()
+
+
+@pytest.fixture
+def install_link(settings: Any) -> Iterator[Callable[[str], None]]:
+    """`install_link(url)` configures another one."""
+
+    def configure(url: str) -> None:
+        settings.GHL_INSTALL_URL = url
+        provider._app.cache_clear()
+
+    yield configure
+    provider._app.cache_clear()
+
+
+@pytest.fixture
+def fresh_provider() -> Iterator[None]:
+    """For tests that change the settings the provider is made from."""
+    provider._app.cache_clear()
+    yield
+    provider._app.cache_clear()
+
+
+def query_of(address: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def stored(location_id: str = ACME_LOCATION) -> Token:
+    return Token.objects.select_related("location").get(location_id=location_id)
+
+
+def plain(token: Token, name: str) -> str:
+    """What is sealed in a column, read with nothing but the key ring and the documented context."""
+    return keyring().open(getattr(token, name), f"oauth_token:{token.pk}:{name}")
+
+
+def expire(location_id: str = ACME_LOCATION) -> Token:
+    """The access token has run out, by our own reckoning."""
+    Token.objects.filter(location_id=location_id).update(expires_at=Now() - timedelta(seconds=1))
+    return stored(location_id)
+
+
+def make_due(location_id: str = ACME_LOCATION, ago: timedelta = timedelta(seconds=1)) -> Token:
+    """The time of its periodic refresh has come; the access token still works."""
+    Token.objects.filter(location_id=location_id).update(refresh_due_at=Now() - ago)
+    return stored(location_id)
+
+
+def end_claim(location_id: str = ACME_LOCATION) -> None:
+    """Ten seconds have passed since somebody began to refresh."""
+    Token.objects.filter(location_id=location_id).update(
+        refresh_started_at=Now() - timedelta(seconds=11), refresh_due_at=Now() - timedelta(seconds=1)
+    )
+
+
+def end_wait(location_id: str = ACME_LOCATION) -> None:
+    """The location's brake has run out."""
+    Location.objects.filter(pk=location_id).update(not_before=Now() - timedelta(seconds=1))
+
+
+def refresh_calls(world: World) -> int:
+    """How often HighLevel was asked to refresh."""
+    return sum(record.body.get("grant_type") == "refresh_token" for record in world.calls.records)
+
+
+def statuses_of(location_id: str = ACME_LOCATION) -> tuple[str, str]:
+    location = Location.objects.get(pk=location_id)
+    return location.status, location.waiting_for
