@@ -1,6 +1,7 @@
 """Authlib's part: the authorization URL, the `state` bound to the browser's session, the exchange of a code.
 The only module that imports Authlib. Refreshing is ghl's and vault.py's."""
 
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from authlib.integrations.base_client.errors import MismatchingStateError
 from authlib.integrations.django_client import DjangoOAuth2App, OAuth
 from authlib.integrations.httpx_client import OAuth2Client
 from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse
 
 from ghl import refusals, transport
@@ -23,7 +25,12 @@ from oauth import scopes
 CHOOSE_LOCATION = "https://marketplace.gohighlevel.com/v2/oauth/chooselocation"
 # What Authlib adds to the authorization URL itself; the rest of the install link goes along as it is.
 AUTHLIBS_OWN = {"response_type", "client_id", "redirect_uri", "scope", "state"}
-EXCHANGE_SECONDS = 10.0
+# A person waits for it.
+LONGEST_EXCHANGE_SECONDS = 10.0
+# Tabs of one browser that may be on the consent page at once.
+KEPT_STATES = 5
+NAME = "highlevel"
+STATE_PREFIX = f"_state_{NAME}_"  # Authlib's
 
 
 class StateMismatch(Exception):
@@ -37,7 +44,8 @@ class BoundedTransport(httpx2.BaseTransport):
         self._transport = transport.Transport()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        answer = transport.exchange(self._transport, request, EXCHANGE_SECONDS)
+        seconds = min(LONGEST_EXCHANGE_SECONDS, settings.GHL_TIMEOUT_SECONDS)
+        answer = transport.exchange(self._transport, request, seconds)
         if not answer.whole:
             raise UnreadableAnswer("too long", status=answer.status)
         # The body is read and decompressed already.
@@ -68,6 +76,7 @@ def redirect_uri() -> str:
 
 def redirect_to_consent(request: HttpRequest) -> HttpResponse:
     """302 to HighLevel's consent page, with a one-time `state` kept in the session."""
+    _forget_states(request.session, keep=KEPT_STATES - 1)
     response: HttpResponse = _app().authorize_redirect(request, redirect_uri())
     return response
 
@@ -77,15 +86,29 @@ def exchange(request: HttpRequest) -> TokenGrant:
 
     Raises StateMismatch or a HighLevelError.
     """
+    _forget_states(request.session, keep=KEPT_STATES)
     try:
         return _granted(lambda: _app().authorize_access_token(request))
     except MismatchingStateError as error:
         raise StateMismatch from error
+    finally:
+        # Here and now: Django keeps no session that ends in a 5xx, and the state would be good once more.
+        if request.session.modified:
+            request.session.save()
 
 
 def exchange_without_state(code: str) -> TokenGrant:
     """Trade the code of an install that began inside HighLevel's marketplace, which knows no state of ours."""
     return _granted(lambda: _app().fetch_access_token(redirect_uri=redirect_uri(), code=code))
+
+
+def _forget_states(session: SessionBase, keep: int) -> None:
+    """Drop states that have run out, which Authlib would still take, and all but the newest `keep`."""
+    expiries = {key: session[key]["exp"] for key in session.keys() if key.startswith(STATE_PREFIX)}  # noqa: SIM118
+    newest = sorted(expiries, key=lambda key: expiries[key], reverse=True)[:keep]
+    for key, expiry in expiries.items():
+        if key not in newest or expiry < time.time():
+            del session[key]
 
 
 def _granted(fetch: Callable[[], Mapping[str, object]]) -> TokenGrant:
@@ -103,7 +126,7 @@ def _app() -> Any:
     link = urlsplit(settings.GHL_INSTALL_URL or CHOOSE_LOCATION)
     given = dict(parse_qsl(link.query))
     return OAuth().register(
-        "highlevel",
+        NAME,
         client_cls=HighLevelApp,
         client_id=settings.GHL_CLIENT_ID,
         client_secret=settings.GHL_CLIENT_SECRET,
@@ -126,8 +149,17 @@ def _hand_refusals_on(session: OAuth2Client) -> None:
     def refuse(response: httpx2.Response) -> httpx2.Response:
         if not response.is_success:
             raise refusals.from_response(
-                response.status_code, response.headers, response.content, kind="code"
+                response.status_code, response.headers, _sealed(response), kind="code"
             )
         return response
 
     session.register_compliance_hook("access_token_response", refuse)
+
+
+def _sealed(response: httpx2.Response) -> bytes:
+    """The body without what we sent in confidence, should HighLevel quote it back."""
+    sent = dict(parse_qsl(response.request.content.decode()))
+    body = response.content
+    for name in ("code", "client_secret"):
+        body = body.replace(sent[name].encode(), b"<sealed>")
+    return body
