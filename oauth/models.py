@@ -16,6 +16,8 @@ from oauth.sealing import SealedField
 
 # HighLevel's ids have about 20 to 36 characters; none is documented to be longer.
 ID_LENGTH = 64
+# What people call their tenants and keys.
+NAME_LENGTH = 100
 # "Until somebody reconnects it", as an instant that claims can compare with.
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -140,7 +142,7 @@ class Token(models.Model):
 class Tenant(models.Model):
     """A customer's system: owns API keys, bookings and their idempotency keys."""
 
-    name = models.CharField(max_length=100, unique=True)
+    name = models.CharField(max_length=NAME_LENGTH, unique=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     def __str__(self) -> str:
@@ -151,7 +153,7 @@ class ApiKey(models.Model):
     """What a tenant's system calls us with. The key itself is shown once and kept only as a digest."""
 
     tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="api_keys")
-    name = models.CharField(max_length=100, blank=True)
+    name = models.CharField(max_length=NAME_LENGTH, blank=True)
     prefix = models.CharField(max_length=16, unique=True, editable=False)
     digest = models.BinaryField(max_length=32, editable=False)
     scopes = ArrayField(models.CharField(max_length=32), default=list)

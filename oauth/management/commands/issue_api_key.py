@@ -1,5 +1,6 @@
 """`manage.py issue_api_key`: a new API key for a tenant, printed alone on standard output."""
 
+from argparse import ArgumentTypeError
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from oauth import keys
-from oauth.models import Agency, Location, Tenant
+from oauth.models import NAME_LENGTH, Agency, Location, Tenant
 from oauth.scopes import KEY_SCOPES
 
 
@@ -16,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--tenant", default="default", help="whose key; created if new (default: %(default)s)"
+            "--tenant", type=_name, default="default", help="whose key; created if new (default: %(default)s)"
         )
         covered = parser.add_mutually_exclusive_group(required=True)
         covered.add_argument("--location", action="append", help="a location id it covers; may be repeated")
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--scope", action="append", choices=KEY_SCOPES, help="may be repeated (default: all scopes)"
         )
-        parser.add_argument("--name", default="", help="what the key is for")
+        parser.add_argument("--name", type=_name, help="what the key is for")
         parser.add_argument("--expires", help="when it stops working, ISO 8601 with an offset")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,10 +40,16 @@ class Command(BaseCommand):
             locations=locations,
             agency=agency,
             scopes=options["scope"] or KEY_SCOPES,
-            name=options["name"],
+            name=options["name"] or "",
             expires_at=expires_at,
         )
         self.stdout.write(text)
+
+
+def _name(text: str) -> str:
+    if not 1 <= len(text) <= NAME_LENGTH:
+        raise ArgumentTypeError(f"must have 1 to {NAME_LENGTH} characters")
+    return text
 
 
 def _locations(ids: list[str]) -> list[Location]:
