@@ -1,6 +1,7 @@
 """Authlib's part: the authorization URL, the `state` bound to the browser's session, the exchange of a code.
 The only module that imports Authlib. Refreshing is ghl's and vault.py's."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -17,7 +18,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse
 
 from ghl import refusals, transport
-from ghl.errors import UnreadableAnswer
+from ghl.errors import CodeRejected, UnreadableAnswer
 from ghl.line import HEADERS
 from ghl.types import TokenGrant, parse_token_grant
 from oauth import scopes
@@ -30,6 +31,8 @@ LONGEST_EXCHANGE_SECONDS = 10.0
 # Tabs of one browser that may be on the consent page at once.
 KEPT_STATES = 5
 NAME = "highlevel"
+# A code made up in the address bar may be a word by which a refusal is known, and is no secret.
+SECRET = re.compile(r"[\w-]{20,}", re.ASCII)
 STATE_PREFIX = f"_state_{NAME}_"  # Authlib's
 
 
@@ -116,6 +119,9 @@ def _granted(fetch: Callable[[], Mapping[str, object]]) -> TokenGrant:
         return parse_token_grant(fetch())
     except MismatchingStateError:
         raise
+    except UnicodeEncodeError as error:
+        # Authlib sends ASCII alone, which every code of HighLevel's is.
+        raise CodeRejected("a code is ASCII") from error
     except (AuthlibBaseError, ValueError) as error:
         # Every refusal was raised by the hook below: this is a 2xx that holds no token.
         raise UnreadableAnswer(type(error).__name__) from error
@@ -160,6 +166,7 @@ def _sealed(response: httpx2.Response) -> bytes:
     """The body without what we sent in confidence, should HighLevel quote it back."""
     sent = dict(parse_qsl(response.request.content.decode()))
     body = response.content
-    for name in ("code", "client_secret"):
-        body = body.replace(sent[name].encode(), b"<sealed>")
+    for secret in (sent["code"], sent["client_secret"]):
+        if SECRET.fullmatch(secret):
+            body = body.replace(secret.encode(), b"<sealed>")
     return body

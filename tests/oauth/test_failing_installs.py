@@ -108,10 +108,11 @@ def test_it_says_that_a_code_was_used(browser: Browser) -> None:
     assert failed(page, "code_rejected", 400)
 
 
-def test_it_says_that_a_code_was_rejected(browser: Browser) -> None:
+@pytest.mark.parametrize("code", ["made-up", "a", "Authorization", "Authorization code", "\x00", "ü" * 5000])
+def test_it_says_that_a_code_was_rejected(browser: Browser, code: str) -> None:
     state = query_of(browser.begin())["state"]
 
-    page = browser.come_back(f"/oauth/callback?code=made-up&state={state}")
+    page = browser.client.get("/oauth/callback", {"code": code, "state": state})
 
     assert failed(page, "code_rejected", 400)
 
@@ -172,8 +173,10 @@ def test_it_says_that_highlevel_could_not_complete_it(
         (b"200 OK", b'{"error": "late"}'),
         (b"200 OK", b'{"userType": "Location"}'),
         (b"200 OK", b"not json"),
+        (b"200 OK", b'{"access_token": "' + b"a" * 5_000_000 + b'"}'),
         (b"302 Found\r\nLocation: http://127.0.0.1:9/", b""),
     ],
+    ids=["list", "null", "error", "no_token", "no_json", "too_long", "redirect"],
 )
 def test_it_takes_nothing_for_a_token_that_is_none(
     browser: Browser, upstream_that_says: Callable[[bytes, bytes], Any], head: bytes, body: bytes
@@ -191,13 +194,14 @@ def test_it_logs_no_secret_that_highlevel_quotes_back(
 ) -> None:
     last_request = upstream_that_says(b"400 Bad Request", b'{"message": "cannot read {request}"}')
 
-    page = browser.come_back("/oauth/callback?code=the-secret-code")
+    code = "0123456789abcdef0123456789abcdef01234567"
+    page = browser.come_back(f"/oauth/callback?code={code}")
 
-    assert b"code=the-secret-code" in last_request()
+    assert f"code={code}".encode() in last_request()
     assert configured.GHL_CLIENT_SECRET.encode() in last_request()
     assert "cannot read" in caplog.text
     for text in (page.text, caplog.text):
-        assert "the-secret-code" not in text
+        assert code not in text
         assert configured.GHL_CLIENT_SECRET not in text
 
 

@@ -20,7 +20,7 @@ from ghl.errors import (
     ScopeMissing,
     ServerFailed,
 )
-from ghl.types import parse_token_grant
+from ghl.types import TokenGrant, parse_token_grant
 from oauth import installs, upstream, vault
 from oauth.models import Location, Token
 from oauth.tasks import refresh_due_tokens
@@ -479,6 +479,46 @@ def _dead(held: Token) -> Any:
     with pytest.raises(vault.RefreshTokenDead) as refused:
         upstream.client().refresh(plain(held, "refresh_token"))
     return refused.value
+
+
+def test_whoever_finds_a_newer_token_uses_it(acme: Persona, highlevel: World) -> None:
+    held = expire()
+    newer = TOKENS.token()
+
+    assert plain(vault.refresh(held), "access_token") == newer
+
+    assert refresh_calls(highlevel) == 1
+
+
+def test_a_refresh_does_not_replace_what_an_install_has_stored_meanwhile(
+    acme: Persona, highlevel: World, connect: Callable[[str], Location]
+) -> None:
+    held = expire()
+    refreshed = upstream.client().refresh(plain(held, "refresh_token"))
+    connect(ACME_LOCATION)
+    installed = plain(stored(), "access_token")
+
+    kept = vault._keep(held, refreshed)
+
+    assert plain(kept, "access_token") == plain(stored(), "access_token") == installed
+
+
+def test_what_a_refresh_leaves_out_stays_as_it_was(acme: Persona) -> None:
+    before = expire()
+
+    vault._keep(before, TokenGrant("opaque"))
+
+    after = stored()
+    assert plain(after, "access_token") == "opaque"
+    assert plain(after, "refresh_token") == plain(before, "refresh_token")
+    assert (after.scopes, after.user_type, after.issued_at) == (before.scopes, "Location", None)
+    assert after.expires_at > timezone.now() + timedelta(hours=23)
+
+
+def test_scopes_that_highlevel_does_not_name_are_not_missed(db: None, highlevel: World) -> None:
+    installs.complete(TokenGrant("opaque", location_id=ACME_LOCATION))
+
+    assert stored().scopes_missing == []
 
 
 def test_an_uninstalled_location_stays_uninstalled(acme: Persona, highlevel: World) -> None:
