@@ -31,6 +31,7 @@ RESOLVED: dict[str, Any] = {
     "intent_version": None,
     "intent_at": None,
     "call_deadline": None,
+    "looks": 0,
     "unresolved_slot": None,
 }
 

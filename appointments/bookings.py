@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -194,7 +194,7 @@ def _create(attempt: Attempt) -> None:
         created = attempt.create(fields)
     except SlotUnavailable:
         # After an earlier call of ours the slot may be taken by ourselves.
-        if booking.attempts == 0 or not _adopted(attempt, fields, booking.created_at):
+        if booking.attempts == 0 or not _adopted(attempt, fields, booking.created_at, booking.wish_version):
             raise
         return
     try:
@@ -208,36 +208,37 @@ def _create(attempt: Attempt) -> None:
 def _looked_up(attempt: Attempt, intent: Intent) -> bool:
     """Find out what became of an intent; True where that is all to be done for now."""
     booking = attempt.booking
-    if _adopted(attempt, intent.fields, intent.at):
+    if _adopted(attempt, intent.fields, intent.at, intent.version):
         return True
-    if booking.claimed_at < intent.call_deadline + look.settle_time():
-        wait = look.next_look(intent.call_deadline, booking.claimed_at)
-        attempt.end(booking.status_while_open, reason="not found yet", again_in=wait)
+    wait = look.next_look(intent.call_deadline, booking.claimed_at, booking.looks + 1)
+    if wait is not None:
+        attempt.end(booking.status_while_open, reason="not found yet", again_in=wait, looks=F("looks") + 1)
         return True
     states.keep(booking, lease_time(), **RESOLVED)
     attempt.unresolved = False
     return False
 
 
-def _adopted(attempt: Attempt, sent: dict[str, Any], since: datetime) -> bool:
+def _adopted(attempt: Attempt, sent: dict[str, Any], since: datetime, version: int) -> bool:
     for found in look.find(attempt, sent, since):
         try:
-            _booked(attempt, found, "found", attempt.booking.intent_version)
+            _booked(attempt, found, "found", version)
         except IntegrityError:
             continue  # another booking has just taken it as its own (rule 7)
         return True
     return False
 
 
-def _booked(attempt: Attempt, appointment: Appointment, reason: str, version: int | None) -> None:
+def _booked(attempt: Attempt, appointment: Appointment, reason: str, version: int) -> None:
     attempt.unresolved = False
     attempt.end(
         Status.BOOKED,
         reason=reason,
+        seen=version,
         appointment_id=appointment.id,
         appointment_status=(appointment.appointment_status or "")[:32],
         known=_known(appointment),
-        known_version=version or attempt.booking.wish_version,
+        known_version=version,
         failures=0,
         error=None,
     )

@@ -6,8 +6,6 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import F
-
 from appointments import states
 from appointments.attempts import Attempt, NotNow, call_time, lease_time
 from appointments.look import settle_time
@@ -36,8 +34,8 @@ def ensure(attempt: Attempt) -> None:
         raise NotNow("another booking is asking for the same contact", BUSY_FOR)
     contact_id = _known(match, wanted) or _upsert(attempt, match, wanted)
     match.release(contact_id=contact_id, digest=_digest(wanted))
-    states.keep(booking, lease_time(), contact_id=contact_id, contact_attempts=F("contact_attempts") + 1)
-    booking.contact_id = contact_id
+    booking.contact_id, booking.contact_attempts = contact_id, booking.contact_attempts + 1
+    states.keep(booking, lease_time(), contact_id=contact_id, contact_attempts=booking.contact_attempts)
 
 
 def may_ask_again(booking: Booking) -> bool:

@@ -16,6 +16,7 @@ AROUND = timedelta(minutes=1)
 # HighLevel's clock and ours may differ by this much; an older appointment was not made by our call.
 CLOCKS_DIFFER = timedelta(seconds=60)
 FIRST_LOOK_AFTER = timedelta(seconds=1)
+ENOUGH_LOOKS = 2
 
 
 def settle_time() -> timedelta:
@@ -58,8 +59,12 @@ def _age(found: Appointment) -> str:
     return found.date_added.isoformat() if found.date_added else ""
 
 
-def next_look(given_up_at: datetime, now: datetime) -> timedelta:
-    """How long until the next look: soon at first, then at three times the distance, the last when all is settled."""
-    settled_at = given_up_at + settle_time()
-    spread = max(FIRST_LOOK_AFTER, 2 * (now - given_up_at))
-    return min(spread, settled_at - now)
+def next_look(given_up_at: datetime, now: datetime, looks: int) -> timedelta | None:
+    """How long until the next look: soon at first, then at three times the distance, the last when all is settled.
+
+    None where "not found" is to be believed: after two looks, of which the last was after that moment (rule 6).
+    """
+    left = given_up_at + settle_time() - now
+    if left <= timedelta(0):
+        return None if looks >= ENOUGH_LOOKS else FIRST_LOOK_AFTER
+    return min(max(FIRST_LOOK_AFTER, 2 * (now - given_up_at)), left)

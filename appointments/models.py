@@ -62,9 +62,11 @@ RETURNING *, statement_timestamp() AS claimed_at
 
 @dataclass(frozen=True)
 class Intent:
-    """A create that was about to be sent, or was: its fields, since when, and until when it can have begun."""
+    """A create that was about to be sent, or was: its fields, the version of the wish they are of, since when,
+    and until when it can have begun."""
 
     fields: dict[str, Any]
+    version: int
     at: datetime
     call_deadline: datetime
 
@@ -133,6 +135,8 @@ class Booking(models.Model):
     intent_version = models.PositiveIntegerField(null=True, blank=True)
     intent_at = models.DateTimeField(null=True, blank=True)
     call_deadline = models.DateTimeField(null=True, blank=True)
+    # Looks that have not found what it made.
+    looks = models.PositiveSmallIntegerField(default=0)
     # Calendar, contact and start of an unresolved create: no two bookings have the same at a time (rule 8).
     unresolved_slot = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001
 
@@ -173,7 +177,7 @@ class Booking(models.Model):
         """The create whose outcome is unknown, if there is one."""
         if self.intent is None or self.intent_at is None or self.call_deadline is None:
             return None
-        return Intent(self.intent, self.intent_at, self.call_deadline)
+        return Intent(self.intent, self.intent_version or 1, self.intent_at, self.call_deadline)
 
     @property
     def status_while_open(self) -> "Booking.Status":

@@ -43,6 +43,10 @@ HOLD_DETAILS: dict[str, str] = {
     Waiting.NEEDS_RECONNECT: "The app must be installed in the location again.",
     Waiting.DAILY_QUOTA: "The location's daily quota of calls is used up.",
 }
+UNINSTALLED_DETAILS: dict[str, str] = {
+    "location_uninstalled": "The app was uninstalled from the location.",
+    "outcome_unknown": "The app was uninstalled before HighLevel could be asked what became of the last call.",
+}
 
 
 def record(attempt: Attempt, error: Exception) -> None:
@@ -50,14 +54,14 @@ def record(attempt: Attempt, error: Exception) -> None:
     match error:
         case NotNow():
             _again(attempt, error.wait, reason=str(error))
-        case errors.LocationInactive() | LocationSuspended():
-            _hold(attempt, error, Waiting.SUSPENDED, SUSPENDED_FOR, Location.Status.SUSPENDED)
-        case NeedsReconnect():
-            _hold(attempt, error, Waiting.NEEDS_RECONNECT, None, Location.Status.NEEDS_RECONNECT)
+        case errors.LocationInactive():
+            attempt.booking.location.brake(Waiting.SUSPENDED, SUSPENDED_FOR, Location.Status.SUSPENDED)
+            _hold(attempt, error, Waiting.SUSPENDED)
         case TokenUnavailable():
-            _again(attempt, error.retry_after, reason=str(error))
+            _go_without_token(attempt, error)
         case errors.RateLimited(daily_exhausted=True):
-            _hold(attempt, error, Waiting.DAILY_QUOTA, error.retry_after or QUOTA_WAIT)
+            attempt.booking.location.brake(Waiting.DAILY_QUOTA, error.retry_after or QUOTA_WAIT)
+            _hold(attempt, error, Waiting.DAILY_QUOTA)
         case errors.RateLimited():
             _back_off_location(attempt, error)
         case errors.ContactNotFound() if contacts.may_ask_again(attempt.booking):
@@ -95,20 +99,35 @@ def _fail_for_now(attempt: Attempt, error: errors.HighLevelError, code: str, wai
     _again(attempt, wait, reason=error.name, failures=booking.failures + 1, error=failure)
 
 
-def _hold(
-    attempt: Attempt,
-    error: Exception,
-    waiting_for: Waiting,
-    wait: timedelta | None,
-    status: Location.Status | None = None,
-) -> None:
-    attempt.booking.location.brake(waiting_for, wait, status)
+def _hold(attempt: Attempt, error: Exception, waiting_for: Waiting) -> None:
     attempt.end(
         Status.ON_HOLD if attempt.booking.appointment_id is None else Status.BOOKED,
         reason=waiting_for,
         again_in=timedelta(0),
         error=described(HOLDS[waiting_for], error, HOLD_DETAILS[waiting_for]),
     )
+
+
+def _go_without_token(attempt: Attempt, error: TokenUnavailable) -> None:
+    # The vault braked the location when it learned of the first two; doing it again could undo a reconnect.
+    match error:
+        case LocationSuspended():
+            _hold(attempt, error, Waiting.SUSPENDED)
+        case NeedsReconnect():
+            _hold_or_end(attempt, error)
+        case _:
+            _again(attempt, error.retry_after, reason=str(error))
+
+
+def _hold_or_end(attempt: Attempt, error: NeedsReconnect) -> None:
+    """There is no working token: until somebody reconnects, or for good where the app was uninstalled."""
+    if not Location.objects.filter(
+        pk=attempt.booking.location_id, status=Location.Status.UNINSTALLED
+    ).exists():
+        _hold(attempt, error, Waiting.NEEDS_RECONNECT)
+        return
+    code = "outcome_unknown" if attempt.unresolved else "location_uninstalled"
+    attempt.end(Status.FAILED, reason=code, error=described(code, error, UNINSTALLED_DETAILS[code]))
 
 
 def _ask_for_contact_again(attempt: Attempt, error: errors.ContactNotFound) -> None:

@@ -28,12 +28,13 @@ def move(
     reason: str,
     calls: Sequence[Call] = (),
     again_in: timedelta | None = NEVER,
+    seen: int | None = None,
     **changes: Any,
 ) -> None:
     """Write the outcome of a step and give the lease back. `again_in`: when to go on by itself.
 
-    An outcome never overwrites a wish (rule 9): where the tenant has changed it since this worker read it,
-    the booking is due at once, whatever the outcome says.
+    An outcome never overwrites a wish (rule 9): where the tenant has changed it since the version that the
+    outcome is about (`seen`; the one this worker read), the booking is due at once, whatever the outcome says.
 
     Raises LeaseLost, or the IntegrityError of a change that collides with another booking.
     """
@@ -45,7 +46,7 @@ def move(
             lease_until=None,
             updated_at=Now(),
             next_attempt_at=Case(
-                When(wish_version=booking.wish_version, then=next_attempt_at),
+                When(wish_version=seen or booking.wish_version, then=next_attempt_at),
                 default=Now(),
             ),
             **changes,

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 # Accepting a booking must not wait for a broker that is gone or frozen.
 SECONDS_PER_STEP = 0.1
 SKIP_SECONDS = 5.0
+# With no worker about, each sweep sends one for each location; whoever comes back needs only the last few.
+OLD_AFTER_SECONDS = 60
 TASK = "appointments.tasks.converge_location"
 TIME_OUTS = {"socket_timeout": SECONDS_PER_STEP, "socket_connect_timeout": SECONDS_PER_STEP}
 
@@ -54,7 +56,9 @@ def _send(location_id: str) -> str:
     if not _flags().set(_flag(location_id), 1, nx=True, ex=settings.SWEEP_SECONDS):
         return "already_on_its_way"
     with _connection().Producer() as producer:
-        current_app.send_task(TASK, args=[location_id], producer=producer, retry=False)
+        current_app.send_task(
+            TASK, args=[location_id], producer=producer, retry=False, expires=OLD_AFTER_SECONDS
+        )
     return "sent"
 
 

@@ -1,8 +1,10 @@
 """What the desk's tests share: a Redis without yesterday's wake-ups, and workers beside the test.
 Tenants, locations and HighLevel's world are in tests/fixtures.py."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -10,11 +12,15 @@ import pytest
 import redis
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 
 from appointments import wakeups
-from tests.fixtures import ACME_LOCATION, work_once
+from appointments.models import Booking
+from oauth import upstream
+from sandbox import World
+from tests.fixtures import ACME_LOCATION, hurry, work_once
 
-Worker = Callable[[], Any]
+LONG = timedelta(minutes=10)
 
 
 def forget_the_broker() -> None:
@@ -72,3 +78,40 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.join()
     return answers
+
+
+@pytest.fixture
+def other_highlevel(settings: Any) -> Iterator[Callable[..., None]]:
+    """`other_highlevel(url=…, timeout=…)`: what this process calls from now on, and for how long."""
+
+    def change(*, url: str | None = None, timeout: float | None = None) -> None:
+        settings.GHL_API_BASE_URL = url or settings.GHL_API_BASE_URL
+        settings.GHL_TIMEOUT_SECONDS = timeout or settings.GHL_TIMEOUT_SECONDS
+        upstream.client().close()
+        upstream.client.cache_clear()
+
+    yield change
+    upstream.client().close()
+    upstream.client.cache_clear()
+
+
+def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    """What the condition gives once it is true; an AssertionError where it never is."""
+    end = time.monotonic() + seconds
+    while not (given := condition()):
+        assert time.monotonic() < end, "this never came true"
+        time.sleep(0.01)
+    return given
+
+
+def settle(booking: Booking) -> Booking:
+    """Let so much time pass since an unanswered call that HighLevel must be done with it."""
+    Booking.objects.filter(pk=booking.pk).update(
+        call_deadline=F("call_deadline") - LONG, lease_until=F("lease_until") - LONG
+    )
+    return hurry(booking)
+
+
+def calls(highlevel: World, operation: str = "create_appointment") -> int:
+    """How many such calls HighLevel has got, whatever became of them."""
+    return sum(each.operation == operation for each in list(highlevel.calls.records))

@@ -1,7 +1,6 @@
 """`Prefer: wait=N`: a caller who would rather wait is told how it ended, if it ends in time."""
 
 import time
-from typing import Any
 
 import pytest
 
