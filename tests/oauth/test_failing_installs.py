@@ -173,7 +173,7 @@ def test_it_says_that_highlevel_could_not_complete_it(
         (b"200 OK", b'{"error": "late"}'),
         (b"200 OK", b'{"userType": "Location"}'),
         (b"200 OK", b"not json"),
-        (b"200 OK", b'{"access_token": "' + b"a" * 5_000_000 + b'"}'),
+        (b"200 OK", b'{"access_token": "a", "locationId": "l"}' + b" " * 5_000_000),
         (b"302 Found\r\nLocation: http://127.0.0.1:9/", b""),
     ],
     ids=["list", "null", "error", "no_token", "no_json", "too_long", "redirect"],
