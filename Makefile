@@ -13,7 +13,7 @@ LOCAL := $(if $(wildcard $(DEV)),$(DEV),$(call stamp,local))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo serve test lint format lock clean
+.PHONY: help demo serve test chaos lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,13 @@ serve: $(LOCAL) ## The stack, configured by the environment and .env (see .env.e
 
 test: $(DEV) ## The whole test suite, with coverage
 	@exec $(RUN) -m pytest -n 2 $(PYTEST_ARGS) --cov
+
+# The value of an option of `make chaos`, where one was given: make chaos SEED=3 FAULT="cut_after redis_full"
+option = $(if $($(1)),$(foreach value,$($(1)),$(2) $(value)))
+
+chaos: $(DEV) ## Faults against the whole stack, about an hour; SHORT=1, SEEDS=, BOOKINGS=, SEED=, FAULT= narrow it
+	@exec $(RUN) -m tests.chaos $(if $(filter-out 0,$(SHORT)),--short) $(call option,SEEDS,--seeds) \
+		$(call option,BOOKINGS,--bookings) $(call option,SEED,--seed) $(call option,FAULT,--fault)
 
 lint: $(DEV) ## Style, types, and which room may call which
 	$(RUN) -m ruff check

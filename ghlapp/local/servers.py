@@ -74,6 +74,10 @@ class LocalServers:
         while self._locks:
             os.close(self._locks.pop())
 
+    def running(self, setting: str) -> LocalServer:
+        """The server that `setting` names, for those who stop it to see what follows."""
+        return next(server for server in self._servers if server.setting == setting)
+
     def remove(self) -> None:
         """Delete the instance's data; not while somebody runs it."""
         try:

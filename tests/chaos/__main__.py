@@ -1,0 +1,103 @@
+"""`python -m tests.chaos`: what `make chaos` runs. 0 where nothing was lost and nothing doubled.
+What a run consists of is runs.py."""
+
+import argparse
+import shutil
+import signal
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+from ghlapp.local.files import FOLDER
+from ghlapp.local.processes import StartError
+from ghlapp.local.servers import LocalServers, TakenError
+from tests.chaos.faults import FAULTS
+from tests.chaos.runs import Run, Scene, scenes, short_scenes
+from tests.chaos.stack import Stack
+from tests.chaos.table import table, totals
+
+LOCATIONS = 55
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    # SIGTERM unwinds like Ctrl-C: everything that was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    began = time.monotonic()
+    instance = _fresh_instance()
+    try:
+        with Stack(instance, LOCATIONS) as stack:
+            say(f"The stack runs after {time.monotonic() - began:.0f} s; its logs are in {stack.logs}.")
+            run = Run(stack, say)
+            for seed, scene in _scenes(options):
+                run.scene(seed, scene)
+    except StartError as error:
+        say(str(error))
+        return 1
+    return _sum_up(run, instance, time.monotonic() - began)
+
+
+def say(line: str = "") -> None:
+    print(line, flush=True)  # noqa: T201 (a command)
+
+
+def _scenes(options: argparse.Namespace) -> list[tuple[int, Scene]]:
+    if options.short:
+        return [(options.seed or 1, scene) for scene in short_scenes()]
+    seeds = [options.seed] if options.seed is not None else range(1, options.seeds + 1)
+    return [(seed, scene) for seed in seeds for scene in scenes(seed, options.bookings, options.fault)]
+
+
+def _sum_up(run: Run, instance: Path, seconds: float) -> int:
+    lost, doubled = totals(run.verdicts)
+    accepted = sum(each.accepted for each in run.verdicts)
+    say(f"\n{table(run.verdicts, FAULTS)}\n")
+    for name, reason in run.skipped.items():
+        say(f"skipped: {name} ({reason})")
+    for name in sorted(run.missing):
+        say(f"skipped: every {name}, which the API does not have yet")
+    said = ", ".join(f"{count} x {answer}" for answer, count in sorted(run.answers.items()))
+    say(f"answers to tenants: {said}")
+    say(f"refused at the door: {_refusals(run)}")
+    say(f"{len(run.verdicts)} bookings asked for in {seconds / 60:.1f} minutes\n")
+    for details in run.details:
+        say(f"{details}\n")
+    say(f"lost {lost}, doubled {doubled}")
+    good = lost == doubled == 0 and accepted > 0
+    if good:
+        LocalServers(instance).remove()
+    return 0 if good else 1
+
+
+def _refusals(run: Run) -> str:
+    refused = [each.record.refused for each in run.verdicts if each.record.refused]
+    return f"{len(refused)}, for instance {refused[0]}" if refused else "none"
+
+
+def _fresh_instance() -> Path:
+    """The first folder that no other run uses, emptied: a failed run leaves its logs until the next one."""
+    for number in count():
+        instance = FOLDER / (f"chaos-{number}" if number else "chaos")
+        try:
+            if instance.exists():
+                LocalServers(instance).remove()
+        except TakenError:
+            continue
+        shutil.rmtree(instance, ignore_errors=True)
+        return instance
+    raise AssertionError("count() does not end")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20, help="how many, from 1 on (default: %(default)s)")
+    parser.add_argument("--bookings", type=int, default=500, help="for each seed (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="these alone; may be repeated")
+    parser.add_argument("--short", action="store_true", help="within three minutes, as CI runs it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

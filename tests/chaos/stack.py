@@ -1,0 +1,232 @@
+"""The stack as production runs it, started on servers of its own: web, two workers, beat, and the sandbox.
+What is done to it is faults.py; what is asked of it is tenants.py."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+import redis
+
+from ghlapp.local import commands
+from ghlapp.local.processes import StartError, last_lines, wait_until
+from ghlapp.local.server import LOOPBACK, LocalServer, free_port
+from ghlapp.local.servers import LocalServers
+from tests.chaos.desk import Desk
+from tests.chaos.processes import ROOT, Process
+from tests.servers import SETTINGS
+
+# The promise's condition: HighLevel is done with a call, and shows it in its lists, within these two together.
+TIMEOUT_SECONDS, SETTLE_SECONDS = 1, 3
+LIST_LAG_SECONDS = 1.0
+TOKEN_SECONDS = 86_399
+READY_SECONDS = 60
+TENANTS = ("acme", "globex")
+WORKERS = ("worker-1", "worker-2")
+FAKETIME = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A connected location, the tenant who books there, and what there is to book with."""
+
+    tenant: str
+    location_id: str
+    calendar_id: str
+    user_id: str
+    contact_id: str
+    seats: int
+
+
+class Stack:
+    """A context manager: everything runs inside it, and `places` are connected to it."""
+
+    def __init__(self, instance: Path, locations: int) -> None:
+        self.instance, self._count = instance, locations
+        self.places: list[Place] = []
+        self.keys: dict[str, str] = {}
+        self.news: list[str] = []
+        self.clock_file = instance / "clock"
+        self.faketime = next(iter(sorted(FAKETIME)), None)
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as closing:
+            self._servers = closing.enter_context(LocalServers(self.instance))
+            self.redis = redis.Redis.from_url(self._servers.urls["REDIS_URL"], socket_timeout=5)
+            closing.callback(self.redis.close)
+            self._prepare()
+            closing.callback(self.close)
+            for process in self.processes.values():
+                process.start()
+            self._wait_until_ready()
+            self._connect()
+            self._closing = closing.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    def close(self) -> None:
+        self.thaw()
+        for process in self.processes.values():
+            process.kill()
+        self.desk.close()
+
+    @property
+    def postgres(self) -> LocalServer:
+        return self._servers.running("DATABASE_URL")
+
+    @property
+    def valkey(self) -> LocalServer:
+        return self._servers.running("REDIS_URL")
+
+    @property
+    def redis_url(self) -> str:
+        return self._servers.urls["REDIS_URL"]
+
+    @property
+    def logs(self) -> Path:
+        return self.instance / "logs"
+
+    def thaw(self) -> None:
+        if self.valkey.process and self.valkey.process.poll() is None:
+            self.valkey.process.send_signal(signal.SIGCONT)
+
+    def restore(self) -> None:
+        """Everything as it was before any fault; whoever had ended without our doing is started again, and noted."""
+        for server in (self.postgres, self.valkey):
+            ensure_running(server)
+        self.thaw()
+        self.redis.config_set("maxmemory", 0)
+        if self.clock_file.exists():
+            self.processes["worker-2"].stop()
+            self.clock_file.unlink()
+        self.news += filter(None, [process.ensure() for process in self.processes.values()])
+        self.desk.clear()
+        self.desk.set(
+            list_lag_seconds=LIST_LAG_SECONDS, latency_seconds=0, access_token_seconds=TOKEN_SECONDS
+        )
+
+    # --- Coming up ----------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        port, sandbox_port = free_port(0), free_port(0)
+        self.url, self.desk = f"http://{LOOPBACK}:{port}", Desk(f"http://{LOOPBACK}:{sandbox_port}")
+        for folder in (self.logs, self.instance / "metrics"):
+            folder.mkdir(exist_ok=True)
+        self._settings = self._environment()
+        self._manage("migrate", "--no-input")
+        values = {
+            "host": LOOPBACK,
+            "port": port,
+            "state": self.instance,
+            "sandbox_port": sandbox_port,
+            "client_id": SETTINGS["GHL_CLIENT_ID"],
+            "client_secret": SETTINGS["GHL_CLIENT_SECRET"],
+            "public_url": self.url,
+        }
+        serve = commands.SERVE
+        table = {
+            "sandbox": commands.SANDBOX,
+            "web": serve["web"],
+            **{name: (*serve["worker"], "--hostname", f"{name}@%h") for name in WORKERS},
+            "beat": serve["beat"],
+        }
+        self.processes = {
+            name: Process(name, commands.filled(command, values), self._settings, self.logs)
+            for name, command in table.items()
+        }
+
+    def _environment(self) -> dict[str, str]:
+        ours = {
+            **SETTINGS,
+            **self._servers.urls,
+            "PUBLIC_URL": self.url,
+            "GHL_API_BASE_URL": self.desk.url,
+            "GHL_INSTALL_URL": f"{self.desk.url}/v2/oauth/chooselocation",
+            "GHL_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+            "GHL_SETTLE_SECONDS": str(SETTLE_SECONDS),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.instance / "metrics"),
+            "PYTHONPATH": str(ROOT),
+        }
+        # A NAME_FILE of the caller's would be read before the NAME given here.
+        kept = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in ours}
+        return {**kept, **ours}
+
+    def _wait_until_ready(self) -> None:
+        workers = [self.processes[name].log for name in WORKERS]
+        ready = wait_until(
+            lambda: self.is_ready() and all(" ready." in log.read_text(errors="replace") for log in workers),
+            READY_SECONDS,
+            0.1,
+        )
+        if not ready:
+            said = "\n".join(last_lines(process.log) for process in self.processes.values())
+            raise StartError(f"The stack was not ready after {READY_SECONDS} s:\n{said}")
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx2.get(f"{self.url}/readyz", timeout=2).json()["status"] == "ready"
+        except (httpx2.HTTPError, ValueError):
+            return False
+
+    def _connect(self) -> None:
+        """Install the app in every location, by the sandbox's consent form and our OAuth callback."""
+        self.desk.set(list_lag_seconds=LIST_LAG_SECONDS)
+        made = self.desk.add_locations(self._count)
+        # Every third calendar takes three at a time.
+        self.places = [
+            _place(each, TENANTS[number % 2], 3 if number % 3 == 0 else 1) for number, each in enumerate(made)
+        ]
+        for place in self.places:
+            self.desk.set_seats(place.calendar_id, place.seats)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(self._install, self.places))
+            self.keys = dict(zip(TENANTS, pool.map(self._issue_key, TENANTS), strict=True))
+
+    def _issue_key(self, tenant: str) -> str:
+        theirs = [place.location_id for place in self.places if place.tenant == tenant]
+        named = [word for each in theirs for word in ("--location", each)]
+        return self._manage("issue_api_key", "--tenant", tenant, *named).strip()
+
+    def _install(self, place: Place) -> None:
+        form = {
+            "response_type": "code",
+            "client_id": SETTINGS["GHL_CLIENT_ID"],
+            "redirect_uri": f"{self.url}/oauth/callback",
+            "choice": f"location:{place.location_id}",
+            "decision": "allow",
+        }
+        consent = httpx2.post(f"{self.desk.url}/v2/oauth/chooselocation", data=form, timeout=20)
+        answer = httpx2.get(consent.headers["Location"], timeout=20)
+        if answer.status_code != 200:
+            raise StartError(f"An install ended with {answer.status_code}: {answer.text}")
+
+    def _manage(self, *words: str) -> str:
+        command = [sys.executable, "manage.py", *words]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self._settings, capture_output=True, text=True, check=False, timeout=120
+        )
+        if done.returncode != 0:
+            raise StartError(f"`manage.py {words[0]}` failed:\n{done.stderr}")
+        return done.stdout
+
+
+def _place(made: dict[str, Any], tenant: str, seats: int) -> Place:
+    return Place(tenant, made["id"], made["calendar_id"], made["user_id"], made["contact_id"], seats)
+
+
+def ensure_running(server: LocalServer) -> None:
+    if server.process is None or server.process.poll() is not None:
+        server.start()
+        server.wait_until_ready()
