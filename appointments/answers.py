@@ -10,10 +10,18 @@ from pydantic.alias_generators import to_camel
 from appointments.models import Booking, TimelineEntry
 
 
+def untitled(schema: dict[str, Any]) -> None:
+    """For `json_schema_extra`: without the title that pydantic makes of each field's name."""
+    for field in schema["properties"].values():
+        field.pop("title", None)
+
+
 class Answer(BaseModel):
     """What we answer with: built from rows, so nothing is checked again."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", json_schema_extra=untitled
+    )
 
     def shown(self) -> dict[str, Any]:
         # Rows hold plain strings where the schema names an enumeration; nothing to warn about.
@@ -144,3 +152,9 @@ class Problem(BaseModel):
     code: str
     request_id: Annotated[str, Field(alias="requestId")]
     errors: list[dict[str, str]] | None = None
+
+
+class RejectedProblem(Problem):
+    """What a caller who waited is told: the booking's error, and the booking."""
+
+    booking: BookingAnswer

@@ -17,7 +17,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from appointments import bookings
-from appointments.answers import BookingAnswer, BookingPage, Problem, TimelineAnswer, TimelineEntryAnswer
+from appointments.answers import (
+    BookingAnswer,
+    BookingPage,
+    Problem,
+    RejectedProblem,
+    TimelineAnswer,
+    TimelineEntryAnswer,
+)
 from appointments.models import Booking
 from appointments.requests import (
     BookingRequest,
@@ -64,21 +71,33 @@ class BookingRejected(APIException):
         self.headers = headers
 
 
-PROBLEMS: dict[int, Any] = {
-    status: OpenApiResponse(Problem, description=description)
-    for status, description in {
-        400: "The request is not valid; `errors` points at what is wrong.",
-        401: "No valid API key.",
-        403: "The key lacks the scope, or does not cover the location.",
-        503: "Nothing was accepted; try again after `Retry-After` seconds.",
-    }.items()
+def _problems(**described: str) -> dict[tuple[int, str], Any]:
+    """Responses for the schema, by `_<status>`, those that every route may give included."""
+    return {
+        (int(status.removeprefix("_")), "application/problem+json"): OpenApiResponse(
+            Problem, description=text
+        )
+        for status, text in {**ALWAYS, **described}.items()
+    }
+
+
+ALWAYS = {
+    "_400": "The request is not valid; `errors` points at what is wrong.",
+    "_401": "No valid API key.",
+    "_403": "The key lacks the scope, or does not cover the location.",
+    "_503": "Nothing was accepted; try again after `Retry-After` seconds.",
 }
 
 
-LIST_PARAMETERS = [
-    OpenApiParameter(name, OpenApiTypes.INT if name == "limit" else OpenApiTypes.STR)
-    for name in ListQuery.model_json_schema()["properties"]
-]
+def _list_parameters() -> list[OpenApiParameter]:
+    schema = ListQuery.model_json_schema()
+    types = {name: each.get("anyOf", [each])[0] for name, each in schema["properties"].items()}
+    # A shared definition has no place of its own in the schema of a single parameter.
+    types = {
+        name: schema["$defs"][each["$ref"].rpartition("/")[2]] if "$ref" in each else each
+        for name, each in types.items()
+    }
+    return [OpenApiParameter(name, each) for name, each in types.items()]
 
 
 class BookingList(APIView):
@@ -104,11 +123,14 @@ class BookingList(APIView):
         responses={
             201: OpenApiResponse(BookingAnswer, description="Booked while the request waited."),
             202: OpenApiResponse(BookingAnswer, description="Accepted."),
-            409: OpenApiResponse(Problem, description="Rejected while the request waited."),
-            413: OpenApiResponse(Problem, description="The body is too large."),
-            415: OpenApiResponse(Problem, description="The body is not JSON."),
-            422: OpenApiResponse(Problem, description="The idempotency key belongs to another body."),
-            **PROBLEMS,
+            **_problems(
+                _413="The body is too large.",
+                _415="The body is not JSON.",
+                _422="The idempotency key belongs to another body.",
+            ),
+            (409, "application/problem+json"): OpenApiResponse(
+                RejectedProblem, description="Rejected while the request waited."
+            ),
         },
     )
     def post(self, request: Request) -> Response:
@@ -129,8 +151,8 @@ class BookingList(APIView):
     @extend_schema(
         operation_id="listBookings",
         summary="List bookings, newest first",
-        parameters=LIST_PARAMETERS,
-        responses={200: BookingPage, **PROBLEMS},
+        parameters=_list_parameters(),
+        responses={200: BookingPage, **_problems()},
     )
     def get(self, request: Request) -> Response:
         query = list_query(request.query_params.dict())
@@ -165,7 +187,7 @@ class BookingDetail(APIView):
         operation_id="readBooking",
         summary="Read a booking",
         parameters=[OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")],
-        responses={200: BookingAnswer, 404: Problem, **PROBLEMS},
+        responses={200: BookingAnswer, **_problems(_404="There is none that this key may see.")},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
         return Response(BookingAnswer.of(_booking(key_of(request), booking_id)))
@@ -178,7 +200,7 @@ class Timeline(APIView):
         operation_id="readTimeline",
         summary="Read what happened to a booking, oldest first",
         parameters=[OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")],
-        responses={200: TimelineAnswer, 404: Problem, **PROBLEMS},
+        responses={200: TimelineAnswer, **_problems(_404="There is none that this key may see.")},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
         entries = _booking(key_of(request), booking_id).timeline.order_by("id")

@@ -21,6 +21,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 from rest_framework.exceptions import APIException
 
+from appointments.answers import untitled
 from appointments.models import Booking
 from appointments.times import instant, whole_seconds
 
@@ -94,7 +95,12 @@ class Body(BaseModel):
     """Strict: no conversions, and what is not known is refused rather than dropped. null is as good as left out."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True, frozen=True
+        strict=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+        frozen=True,
+        json_schema_extra=untitled,
     )
 
 
@@ -239,7 +245,12 @@ def _is_recurrence(rrule: str, start: datetime) -> bool:
 class ListQuery(BaseModel):
     """The filters of the list; `…From` is inclusive, `…To` exclusive."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+        json_schema_extra=untitled,
+    )
 
     status: Booking.Status | None = None
     location_id: Text | None = None

@@ -1,9 +1,30 @@
-"""One log line for each request, under a request id that answers and logs share.
-No behaviour of the product lives here."""
+"""What stands around every request: one log line under a request id that answers and logs share, and a length
+for bodies that come without one. No behaviour of the product lives here."""
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import TYPE_CHECKING
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def with_length(application: "WSGIApplication") -> "WSGIApplication":
+    """`application`, told the length of chunked bodies too: Django takes a body without one for empty."""
+
+    def measured(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked":
+            # Only so much that what is larger is seen to be too large.
+            body = environ["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+            environ = {**environ, "wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        return application(environ, start_response)
+
+    return measured
 
 
 class RequestLog(RequestMiddleware):

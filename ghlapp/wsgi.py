@@ -5,8 +5,12 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ghlapp.settings")
-application = get_wsgi_application()
+django_application = get_wsgi_application()
 
-from ghlapp.checks import stop_on_errors  # noqa: E402  (checks need the apps that the line above loads)
+# Both need the apps that the line above loads.
+from ghlapp.checks import stop_on_errors  # noqa: E402
+from ghlapp.middleware import with_length  # noqa: E402
+
+application = with_length(django_application)
 
 stop_on_errors()

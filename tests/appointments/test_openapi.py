@@ -1,0 +1,130 @@
+"""The schema names what the API takes and gives, and the API keeps to it whatever is thrown at it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.management import call_command
+from django.test import Client
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import booleans
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from ghlapp.wsgi import application
+from tests.appointments.test_accepting import EXAMPLE
+from tests.fixtures import Persona, booking_body, work_once
+
+OURS = {"contact", "externalReference", "metadata", "expiresAt"}
+ROUTES = {"/api/v1/bookings", "/api/v1/bookings/{booking_id}", "/api/v1/bookings/{booking_id}/timeline"}
+
+
+@pytest.fixture
+def schema(db: None) -> Any:
+    answer = Client().get("/api/schema/", headers={"Accept": "application/json"})
+    assert answer.status_code == 200
+    return json.loads(answer.content)
+
+
+def component(schema: Any, reference: dict[str, str]) -> Any:
+    return schema["components"]["schemas"][reference["$ref"].rpartition("/")[2]]
+
+
+def test_it_is_valid_and_complete(db: None, tmp_path: Any) -> None:
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yaml"))
+
+    assert (tmp_path / "schema.yaml").read_text().startswith("openapi: 3.1.0")
+
+
+def test_it_names_the_routes_of_the_api_and_no_others(schema: Any) -> None:
+    assert set(schema["paths"]) >= ROUTES
+    assert all(path.startswith("/api/v1/") for path in schema["paths"])
+
+
+def test_it_names_every_field_that_a_request_may_hold(schema: Any) -> None:
+    post = schema["paths"]["/api/v1/bookings"]["post"]
+    body = component(schema, post["requestBody"]["content"]["application/json"]["schema"])
+
+    assert set(body["properties"]) == set(EXAMPLE) | OURS
+    assert body["required"] == ["calendarId", "startTime"]
+    assert body["additionalProperties"] is False
+    assert list(post["requestBody"]["content"]) == ["application/json"]
+
+
+def test_it_names_every_field_of_an_answer(acme: Persona, schema: Any) -> None:
+    post = schema["paths"]["/api/v1/bookings"]["post"]
+    answer = component(schema, post["responses"]["202"]["content"]["application/json"]["schema"])
+
+    assert set(answer["properties"]) == set(acme.book().json())
+
+
+def test_it_names_the_filters_with_their_bounds(schema: Any) -> None:
+    parameters = {each["name"]: each for each in schema["paths"]["/api/v1/bookings"]["get"]["parameters"]}
+
+    assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}
+    assert "on_hold" in parameters["status"]["schema"]["enum"]
+    assert {each["in"] for each in parameters.values()} == {"query"}
+
+
+def test_it_says_that_problems_are_problems(schema: Any) -> None:
+    for path in ROUTES:
+        for operation in schema["paths"][path].values():
+            for status, response in operation["responses"].items():
+                kind = "application/json" if status < "300" else "application/problem+json"
+                assert list(response["content"]) == [kind], (path, status)
+
+
+def test_it_shows_the_documentation_without_anybody_elses_server(db: None) -> None:
+    answer = Client().get("/api/docs/")
+
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js" in page
+    assert "//cdn" not in page
+    assert "https://" not in page
+    script = Client().get("/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js")
+    assert script.status_code == 200
+    assert b"SwaggerUIBundle" in b"".join(script)  # type: ignore[arg-type]  (whitenoise streams it)
+    script.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", sorted(ROUTES))
+def test_it_keeps_to_the_schema_whatever_comes(acme: Persona, path: str) -> None:
+    booking_id = acme.book().json()["id"]
+    acme.book(booking_body(contactId="unknownContact"))
+    work_once()
+    api = schemathesis.openapi.from_wsgi("/api/schema/", application)
+    headers = {"Authorization": f"Bearer {acme.text}"}
+    for method in api[path]:
+        operation = api[path][method]
+
+        @settings(
+            max_examples=40,
+            deadline=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+            derandomize=True,
+        )
+        @given(operation.as_strategy(), booleans())
+        def throw(case: Any, acceptable: bool) -> None:
+            if acceptable and case.path_parameters:
+                case.path_parameters["booking_id"] = booking_id
+            if acceptable and isinstance(case.body, dict):
+                # Fields that random values never get right, so that the others get as far as PostgreSQL.
+                case.body.update(booking_body())
+                case.body = {name: case.body[name] for name in case.body if name not in HARD}
+            case.call_and_validate(headers=headers, checks=CHECKS)
+
+        throw()
+
+
+HARD = {"contact", "rrule", "expiresAt"}
+CHECKS: list[Callable[..., Any]] = [
+    checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_schema_conformance,
+]
