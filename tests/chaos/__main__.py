@@ -13,11 +13,9 @@ from ghlapp.local.files import FOLDER
 from ghlapp.local.processes import StartError
 from ghlapp.local.servers import LocalServers, TakenError
 from tests.chaos.faults import FAULTS
-from tests.chaos.runs import Run, Scene, scenes, short_scenes
+from tests.chaos.runs import Run, Scene, chosen, scenes, short_scenes
 from tests.chaos.stack import Stack
 from tests.chaos.table import table, totals
-
-LOCATIONS = 55
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,9 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     instance = _fresh_instance()
     try:
-        with Stack(instance, LOCATIONS) as stack:
+        with Stack(instance, options.locations) as stack:
             say(f"The stack runs after {time.monotonic() - began:.0f} s; its logs are in {stack.logs}.")
-            run = Run(stack, say)
+            run = Run(stack, say, options.seconds)
             for seed, scene in _scenes(options):
                 run.scene(seed, scene)
     except StartError as error:
@@ -46,7 +44,13 @@ def _scenes(options: argparse.Namespace) -> list[tuple[int, Scene]]:
     if options.short:
         return [(options.seed or 1, scene) for scene in short_scenes()]
     seeds = [options.seed] if options.seed is not None else range(1, options.seeds + 1)
-    return [(seed, scene) for seed in seeds for scene in scenes(seed, options.bookings, options.fault)]
+    return [(seed, scene) for seed in seeds for scene in _of_seed(seed, options)]
+
+
+def _of_seed(seed: int, options: argparse.Namespace) -> list[Scene]:
+    if not options.fault:
+        return scenes(seed, options.bookings)
+    return chosen(options.fault, options.bookings, together=options.together)
 
 
 def _sum_up(run: Run, instance: Path, seconds: float) -> int:
@@ -95,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bookings", type=int, default=500, help="for each seed (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="this one alone")
     parser.add_argument("--fault", action="append", choices=FAULTS, help="these alone; may be repeated")
+    parser.add_argument("--together", action="store_true", help="all the named faults at once")
+    parser.add_argument(
+        "--seconds", type=float, help="how long each batch's faults last (default: as is usual)"
+    )
+    parser.add_argument("--locations", type=int, default=55, help="how many (default: %(default)s)")
     parser.add_argument("--short", action="store_true", help="within three minutes, as CI runs it")
     return parser
 

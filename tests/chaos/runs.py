@@ -38,13 +38,15 @@ class Scene:
 
     @property
     def title(self) -> str:
-        return "upstream, each alone" if self.apart and len(self.faults) > 1 else ", ".join(self.faults)
+        return "upstream, each alone" if self.apart else " + ".join(self.faults)
 
 
 @dataclass
 class Run:
     stack: Stack
     say: Callable[[str], None]
+    # How long the faults of each batch last, where it is not for them to say.
+    seconds: float | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     answers: "Counter[str]" = field(default_factory=Counter)
     missing: set[str] = field(default_factory=set)
@@ -85,7 +87,7 @@ class Run:
     ) -> tuple[list[Errand], list[dict[str, Any]]]:
         errands: list[Errand] = []
         orders: list[dict[str, Any]] = []
-        seconds = ASKING_SHARE * _seconds(faults)
+        seconds = ASKING_SHARE * self._seconds(faults)
         shares = _shares(self.stack.places, list(faults), apart=scene.apart)
         for number, (name, fault) in enumerate(faults.items()):
             batch = Batch(random, self._batches, f"s{seed}b{self._batches}f{number}", shares[name], seconds)
@@ -111,7 +113,7 @@ class Run:
 
     def _deal(self, faults: dict[str, Fault], random: Random) -> None:
         """From the main thread, which children of the stack must be started by."""
-        until = time.monotonic() + _seconds(faults)
+        until = time.monotonic() + self._seconds(faults)
         strokes = [(stroke, fault.pause) for fault in faults.values() for stroke in fault.strokes]
         while (left := until - time.monotonic()) > 0:
             if not strokes:
@@ -120,6 +122,9 @@ class Run:
             stroke, pause = random.choice(strokes)
             time.sleep(min(random.uniform(*pause), left))
             stroke(self.stack, random)
+
+    def _seconds(self, faults: dict[str, Fault]) -> float:
+        return self.seconds or max(fault.seconds for fault in faults.values())
 
     # --- Afterwards ---------------------------------------------------------------------------------------
 
@@ -212,10 +217,6 @@ def _told(http: httpx2.Client, booking_id: str) -> Iterator[str]:
         yield f"{entry['at']}  {said}"
 
 
-def _seconds(faults: dict[str, Fault]) -> float:
-    return max(fault.seconds for fault in faults.values())
-
-
 def _shares(places: list[Place], names: list[str], *, apart: bool) -> dict[str, list[Place]]:
     if not apart:
         return dict.fromkeys(names, places)
@@ -225,21 +226,28 @@ def _shares(places: list[Place], names: list[str], *, apart: bool) -> dict[str, 
 # --- Which faults, in which order -------------------------------------------------------------------------
 
 
-def scenes(seed: int, bookings: int, names: list[str] | None = None, *, commons: int = 2) -> list[Scene]:
+COMMON_PER_SEED = 2
+
+
+def scenes(seed: int, bookings: int) -> list[Scene]:
     """A seed's batches: all faults of HighLevel's at once in their own locations, two of the common ones alone, in
-    turn from seed to seed, and everything together. With `names`: those alone, one after the other."""
-    if names:
-        return [Scene({name: bookings // len(names)}, apart=name in UPSTREAM) for name in names]
+    turn from seed to seed, and everything together."""
     alone = [name for name in COMMON if name != "everything"]
-    first = (seed - 1) * commons
-    turn = [alone[(first + number) % len(alone)] for number in range(commons)]
+    first = (seed - 1) * COMMON_PER_SEED
+    turn = [alone[(first + number) % len(alone)] for number in range(COMMON_PER_SEED)]
     each = bookings // 5
-    upstream = (bookings - each * (commons + 1)) // len(UPSTREAM)
+    upstream = (bookings - each * (COMMON_PER_SEED + 1)) // len(UPSTREAM)
     return [
         Scene(dict.fromkeys(UPSTREAM, upstream), apart=True),
         *(Scene({name: each}) for name in turn),
         Scene({"everything": each}),
     ]
+
+
+def chosen(names: list[str], bookings: int, *, together: bool) -> list[Scene]:
+    """The named faults, one after the other or all at once."""
+    share = bookings // len(names)
+    return [Scene(dict.fromkeys(names, share))] if together else [Scene({name: share}) for name in names]
 
 
 SHORT_FAULTS = ("worker_killed", "redis_restarted", "everything")

@@ -1,0 +1,73 @@
+"""The runner is worth something only if it notices: with a rule switched off in a scratch copy it reports doubles.
+The rules are docs/CONVERGE.md; that the whole ones hold is test_chaos.py."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ghlapp.local.files import FOLDER
+from ghlapp.local.servers import LocalServers
+from tests.chaos.conftest import RunChaos
+
+pytestmark = pytest.mark.timeout(900)
+SMALL = ("--seed", "1", "--locations", "6", "--seconds", "5")
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A copy of the checkout's rooms that a test may damage."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="chaos-") as folder:
+        Path(folder).chmod(0o755)
+        copy = Path(folder) / "checkout"
+        shutil.copytree(FOLDER.parent, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        yield copy
+        for lock in copy.glob(".local/*/launcher.lock"):
+            LocalServers(lock.parent).remove()
+
+
+def switch_off(module: Path, line: str, instead: str) -> None:
+    """The one place in `module` that says `line` says something else."""
+    text = module.read_text()
+    assert text.count(line) == 1, f"{module.name} no longer says {line!r} once: this test must follow it"
+    module.write_text(text.replace(line, instead))
+
+
+def doubled(said: str) -> int:
+    last = re.fullmatch(r"lost \d+, doubled (\d+)", said.splitlines()[-1])
+    assert last, said
+    return int(last[1])
+
+
+def test_it_reports_doubles_without_an_intent_before_the_effect(run_chaos: RunChaos, scratch: Path) -> None:
+    switch_off(scratch / "appointments/attempts.py", "        self._arm(fields)\n", "")
+
+    done = run_chaos(*SMALL, "--fault", "cut_after", "--bookings", "24", root=scratch)
+
+    assert doubled(done.stdout) > 0, done.stdout
+    assert done.returncode == 1
+
+
+def test_it_reports_doubles_without_time_to_settle(run_chaos: RunChaos, scratch: Path) -> None:
+    settle = "return timedelta(seconds=settings.GHL_SETTLE_SECONDS)"
+    switch_off(scratch / "appointments/look.py", settle, "return timedelta(0)")
+    # Extra messages, so that looks come early and not with the next sweep.
+    faults = ("--fault", "hang_then_done", "--fault", "delivered_twice", "--together")
+
+    done = run_chaos(*SMALL, *faults, "--bookings", "48", root=scratch)
+
+    assert doubled(done.stdout) > 0, done.stdout
+    assert done.returncode == 1
+
+
+def test_it_reports_doubles_without_one_unresolved_twin_at_a_time(run_chaos: RunChaos, scratch: Path) -> None:
+    slot = "unresolved_slot=_slot(self.booking, fields)"
+    switch_off(scratch / "appointments/attempts.py", slot, "unresolved_slot=None")
+
+    done = run_chaos(*SMALL, "--fault", "twins_in_doubt", "--bookings", "12", root=scratch)
+
+    assert doubled(done.stdout) > 0, done.stdout
+    assert done.returncode == 1
