@@ -258,6 +258,8 @@ def _of_every_kind(random: Random, errands: list[Errand]) -> list[Order]:
 # These keep to their own locations, so all of them can be had at once, each alone for its bookings.
 UPSTREAM: dict[str, Fault] = {name: Fault(upstream(*variants)) for name, variants in VARIANTS.items()}
 
+# So that whatever is killed or stopped meanwhile has calls in flight.
+SLOWLY = {"latency_seconds": 0.3}
 # These are everybody's: one at a time.
 COMMON: dict[str, Fault] = {
     "refresh_lost": Fault(
@@ -268,28 +270,29 @@ COMMON: dict[str, Fault] = {
     ),
     "lists_lagging": Fault(
         upstream(plain("error_500_after"), plain("cut_after"), plain("error_500_before")),
-        settings={"list_lag_seconds": SETTLE_SECONDS - SLACK_SECONDS},
+        # As late as the promise allows, and with messages enough for each look to come as early as it may.
+        settings={"list_lag_seconds": TIMEOUT_SECONDS + SETTLE_SECONDS - SLACK_SECONDS},
+        messages=True,
     ),
     "twins_in_doubt": Fault(
         _twins_in_doubt, settings={"list_lag_seconds": 0}, messages=True, errands=doubtful_twins
     ),
-    "worker_killed": Fault(strokes=(kill_worker,), settings={"latency_seconds": 0.3}),
-    "web_killed": Fault(strokes=(kill_web,)),
+    "worker_killed": Fault(strokes=(kill_worker,), settings=SLOWLY),
+    "web_killed": Fault(strokes=(kill_web,), settings=SLOWLY),
     "beat_stopped": Fault(upstream(*VARIANTS["error_500_after"]), strokes=(stop_beat,)),
-    "redis_stopped": Fault(strokes=(stop_redis,)),
-    "redis_frozen": Fault(strokes=(freeze_redis,)),
-    "redis_flushed": Fault(strokes=(flush_redis,), pause=(0.1, 1)),
-    "redis_restarted": Fault(strokes=(restart_redis,)),
-    "redis_full": Fault(strokes=(fill_redis,)),
-    "postgres_fast": Fault(strokes=(restart_postgres_fast,), pause=(1, 3), settings={"latency_seconds": 0.2}),
-    "postgres_immediate": Fault(
-        strokes=(restart_postgres_immediately,), pause=(1, 3), settings={"latency_seconds": 0.2}
-    ),
+    "redis_stopped": Fault(strokes=(stop_redis,), settings=SLOWLY),
+    "redis_frozen": Fault(strokes=(freeze_redis,), settings=SLOWLY),
+    "redis_flushed": Fault(strokes=(flush_redis,), pause=(0.1, 1), settings=SLOWLY),
+    "redis_restarted": Fault(strokes=(restart_redis,), settings=SLOWLY),
+    "redis_full": Fault(strokes=(fill_redis,), settings=SLOWLY),
+    "postgres_fast": Fault(strokes=(restart_postgres_fast,), pause=(1, 3), settings=SLOWLY),
+    "postgres_immediate": Fault(strokes=(restart_postgres_immediately,), pause=(1, 3), settings=SLOWLY),
     "delivered_twice": Fault(upstream(*VARIANTS["cut_after"], *VARIANTS["error_500_before"]), messages=True),
     "clock_stepped": Fault(
         upstream(*VARIANTS["cut_after"], *VARIANTS["hang_then_done"], *VARIANTS["token_revoked"]),
         strokes=(step_clock,),
         pause=(1, 2),
+        seconds=20,
         needs=_has_faketime,
     ),
     "everything": Fault(
@@ -309,6 +312,7 @@ COMMON: dict[str, Fault] = {
             _revoke,
         ),
         pause=(0.1, 0.8),
+        settings={"latency_seconds": 0.1},
         seconds=20,
         messages=True,
     ),
