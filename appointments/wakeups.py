@@ -10,8 +10,6 @@ from celery import current_app
 from django.conf import settings
 from kombu import Connection
 from kombu.exceptions import OperationalError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from appointments import metrics
 
@@ -68,8 +66,7 @@ def _flag(location_id: str) -> str:
 
 @cache
 def _flags() -> redis.Redis:
-    # Once and no more: by itself the client tries four times with seconds between.
-    return redis.Redis.from_url(settings.REDIS_URL, **TIME_OUTS, retry=Retry(NoBackoff(), 0))
+    return redis.Redis.from_url(settings.REDIS_URL, **TIME_OUTS)
 
 
 @cache

@@ -9,8 +9,6 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import multiprocess
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from ghlapp.problems import DATABASE_AWAY
 
@@ -45,11 +43,7 @@ def _database_answers() -> bool:
 
 def _redis_answers() -> bool:
     client = redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        # By itself the client tries four times with seconds between.
-        retry=Retry(NoBackoff(), 0),
+        settings.REDIS_URL, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
     )
     try:
         return bool(client.ping())

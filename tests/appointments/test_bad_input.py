@@ -58,6 +58,8 @@ def post_raw(acme: Persona, body: bytes | str, content_type: str = "application/
         ("0000-06-23T03:30:00Z", None, "/startTime"),
         ("0001-01-01T00:00:00+14:00", None, "/startTime"),
         ("9999-12-31T23:59:59-12:00", None, "/startTime"),
+        ("1969-12-31T23:59:59Z", None, "/startTime"),
+        ("9999-01-01T00:00:00Z", None, "/startTime"),
         ("2027-06-23T03:30:00.001+05:30", None, "/startTime"),
         ("2027-06-23T03:30:00Z", "2027-06-23T04:30:00.5Z", "/endTime"),
         ("2027-06-23T03:30:00+05:30", "2027-06-23T03:30:00+05:30", "/endTime"),
@@ -303,6 +305,19 @@ def test_it_refuses_json_that_is_no_object(acme: Persona, body: bytes) -> None:
 @pytest.mark.parametrize("body", [b"", b"{}"])
 def test_it_says_what_an_empty_body_lacks(acme: Persona, body: bytes) -> None:
     assert pointers(post_raw(acme, body)) == ["/calendarId", "/startTime"]
+
+
+def test_it_refuses_a_number_that_is_none(acme: Persona) -> None:
+    contact = {"phone": "+1555", "customFields": [{"id": "f", "field_value": 7}]}
+    body = json.dumps(booking_body(contactId=None, contact=contact)).replace("7}", "1e999}")
+
+    is_problem(post_raw(acme, body), 400, "invalid_request")
+
+
+def test_it_takes_a_number_of_any_size_where_a_number_may_be(acme: Persona) -> None:
+    contact = {"phone": "+1555", "customFields": [{"id": "f", "field_value": 10**400}]}
+
+    assert acme.book(booking_body(contactId=None, contact=contact)).json()["contact"] == contact
 
 
 def test_it_survives_numbers_beyond_all_measure(acme: Persona) -> None:

@@ -151,6 +151,38 @@ def test_it_takes_over_a_lease_that_has_ended(acme: Persona) -> None:
     assert first.lease != second.lease
 
 
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_it_creates_nothing_once_its_lease_has_ended(
+    acme: Persona, highlevel: World, taken_over: bool
+) -> None:
+    acme.book()
+    slow = claim()
+    assert slow is not None
+    Booking.objects.update(lease_until=Now() - timedelta(seconds=1))
+    if taken_over:
+        assert claim() is not None
+
+    bookings.converge(slow)
+
+    assert calls(highlevel) == 0
+    assert only_booking().intent is None
+
+
+def test_it_writes_no_outcome_over_a_lease_that_is_anothers(acme: Persona, highlevel: World) -> None:
+    acme.book(booking_body(expiresAt="2090-01-01T00:00:00Z"))
+    slow = claim()
+    assert slow is not None
+    Booking.objects.update(lease_until=Now() - timedelta(seconds=1))
+    other = claim()
+    assert other is not None
+    slow.expires_at = slow.claimed_at
+
+    bookings.converge(slow)
+
+    assert only_booking().status == Booking.Status.PENDING
+    assert only_booking().lease == other.lease
+
+
 @pytest.mark.django_db(transaction=True)
 def test_it_creates_nothing_after_losing_its_lease_while_it_waited(acme: Persona, highlevel: World) -> None:
     """A claims and waits for a token, its lease ends; B claims, sees no earlier call, creates; A wakes."""

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from appointments.models import Booking
 from oauth.models import Location, Token
-from sandbox import World
+from sandbox import World, faults
+from sandbox.answers import answer
 from sandbox.faults import Fault
 from tests.appointments.conftest import calls
 from tests.fixtures import ACME_LOCATION, Persona, booking_body, hurry, only_booking, work_once
@@ -63,6 +64,19 @@ def test_it_lets_a_429_stop_the_whole_location_and_no_other(
 
     assert calls(highlevel) == 1
     assert [location.not_before is None for location in Location.objects.order_by("pk")] == [False, True]
+
+
+def test_it_waits_as_long_as_highlevel_asks_after_a_503(
+    acme: Persona, highlevel: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = answer({"message": "Service Unavailable"}, 503, {"Retry-After": "9"})
+    monkeypatch.setitem(faults._PLAYS, "error_500_before", lambda *_: away)
+    highlevel.faults.add(Fault("error_500_before", "create_appointment"))
+    acme.book()
+
+    work_once()
+
+    assert 8 < seconds_until(only_booking().next_attempt_at) <= 9
 
 
 def test_it_starts_again_by_itself_when_the_brake_ends(acme: Persona, highlevel: World) -> None:

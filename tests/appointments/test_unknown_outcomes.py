@@ -311,15 +311,15 @@ def test_it_looks_soon_after_giving_a_call_up(acme: Persona, highlevel: World) -
 
 
 def test_it_counts_the_time_to_settle_from_when_the_call_was_given_up(
-    acme: Persona, highlevel: World
+    acme: Persona, highlevel: World, other_highlevel: Callable[..., None]
 ) -> None:
-    order(highlevel, "hang_before", seconds=0.6)
+    other_highlevel(timeout=30)
+    order(highlevel, "cut_before")
     acme.book()
     work_once()
 
     booking = only_booking()
-    assert booking.call_deadline - booking.intent_at >= timedelta(seconds=0.4)
-    assert abs(booking.call_deadline - booking.updated_at) < timedelta(seconds=0.2)
+    assert booking.intent_at < booking.call_deadline <= booking.updated_at
 
 
 WORKER = """
