@@ -27,11 +27,12 @@ serve: $(LOCAL) ## The stack, configured by the environment and .env (see .env.e
 test: $(DEV) ## The whole test suite, with coverage
 	@exec $(RUN) -m pytest -n 2 $(PYTEST_ARGS) --cov
 
-# The value of an option of `make chaos`, where one was given: make chaos SEED=3 FAULT="cut_after redis_full"
-option = $(if $($(1)),$(foreach value,$($(1)),$(2) $(value)))
+# An option of `make chaos` for each word of a variable: make chaos SEED=3 FAULT="cut_after redis_full"
+option = $(foreach word,$($(1)),$(2) $(word))
 
-chaos: $(DEV) ## Faults against the whole stack, about an hour; SHORT=1, SEEDS=, BOOKINGS=, SEED=, FAULT= narrow it
-	@exec $(RUN) -m tests.chaos $(if $(filter-out 0,$(SHORT)),--short) $(call option,SEEDS,--seeds) \
+chaos: $(DEV) ## Faults against the whole stack, about an hour; narrowed by SHORT=1, SEEDS=, BOOKINGS=, SEED=, FAULT=
+	@exec $(RUN) -m tests.chaos $(if $(filter-out 0,$(SHORT)),--short) \
+		$(if $(filter-out 0,$(TOGETHER)),--together) $(call option,SEEDS,--seeds) \
 		$(call option,BOOKINGS,--bookings) $(call option,SEED,--seed) $(call option,FAULT,--fault)
 
 lint: $(DEV) ## Style, types, and which room may call which

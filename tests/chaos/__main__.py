@@ -13,7 +13,7 @@ from ghlapp.local.files import FOLDER
 from ghlapp.local.processes import StartError
 from ghlapp.local.servers import LocalServers, TakenError
 from tests.chaos.faults import FAULTS
-from tests.chaos.runs import Run, Scene, chosen, scenes, short_scenes
+from tests.chaos.runs import ALL_UPSTREAM, Run, Scene, chosen, scenes, short_scenes
 from tests.chaos.stack import Stack
 from tests.chaos.table import table, totals
 
@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=20, help="how many, from 1 on (default: %(default)s)")
     parser.add_argument("--bookings", type=int, default=500, help="for each seed (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="this one alone")
-    parser.add_argument("--fault", action="append", choices=FAULTS, help="these alone; may be repeated")
+    parser.add_argument(
+        "--fault", action="append", choices=[ALL_UPSTREAM, *FAULTS], help="these alone; may be repeated"
+    )
     parser.add_argument("--together", action="store_true", help="all the named faults at once")
     parser.add_argument(
         "--seconds", type=float, help="how long each batch's faults last (default: as is usual)"

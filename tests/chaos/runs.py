@@ -25,6 +25,8 @@ FINISH_SECONDS = 300
 POLL_SECONDS = 1.0
 PAGE = 100
 BACK_SECONDS = 60
+# All of UPSTREAM at once, each in locations of its own.
+ALL_UPSTREAM = "upstream"
 # Tenants stop asking for new bookings before the faults end, so that each has its fair share of them.
 ASKING_SHARE = 0.75
 
@@ -38,7 +40,12 @@ class Scene:
 
     @property
     def title(self) -> str:
-        return "upstream, each alone" if self.apart else " + ".join(self.faults)
+        return ALL_UPSTREAM if self.apart else " + ".join(self.faults)
+
+    def command(self, seed: int) -> str:
+        """What repeats it: the same plan, at least, for what the machine's scheduler does nobody has a seed."""
+        names = self.title if len(self.faults) == 1 or self.apart else f'"{" ".join(self.faults)}" TOGETHER=1'
+        return f"make chaos SEED={seed} FAULT={names} BOOKINGS={sum(self.faults.values())}"
 
 
 @dataclass
@@ -161,7 +168,7 @@ class Run:
             sum(bool(each.doubled) for each in verdicts),
         )
         self.say(
-            f"seed {seed:<3} {scene.title:<22} {len(accepted):>4} accepted in {seconds[0]:.0f} s, "
+            f"seed {seed:<3} {scene.title:<18} {len(accepted):>4} accepted in {seconds[0]:.0f} s, "
             f"finished after {seconds[1]:.0f} s more: lost {lost}, doubled {doubled}"
         )
         for note in self.stack.news:
@@ -169,16 +176,16 @@ class Run:
         self.stack.news.clear()
         for verdict in verdicts:
             if not verdict.good:
-                self._tell(seed, verdict)
+                self._tell(scene.command(seed), verdict)
 
-    def _tell(self, seed: int, verdict: Verdict) -> None:
+    def _tell(self, command: str, verdict: Verdict) -> None:
         """While the stack still runs: what the API and the sandbox have to say about a booking."""
         record = verdict.record
         errand = record.errand
         lines = [
-            f"{errand.token} under {errand.fault}, seed {seed}: {verdict.lost or ''} {verdict.doubled or ''}",
+            f"{errand.token} under {errand.fault}: {verdict.lost or ''} {verdict.doubled or ''}",
             f"   asked for {errand.body}, then {[(step.kind, step.changes) for step in errand.steps]}",
-            f"   repeat with: make chaos SEED={seed} FAULT={errand.fault}",
+            f"   repeat with: {command}",
         ]
         if booking_id := record.booking_id:
             with self._client(errand.place.tenant) as http:
@@ -236,9 +243,8 @@ def scenes(seed: int, bookings: int) -> list[Scene]:
     first = (seed - 1) * COMMON_PER_SEED
     turn = [alone[(first + number) % len(alone)] for number in range(COMMON_PER_SEED)]
     each = bookings // 5
-    upstream = (bookings - each * (COMMON_PER_SEED + 1)) // len(UPSTREAM)
     return [
-        Scene(dict.fromkeys(UPSTREAM, upstream), apart=True),
+        _upstream(bookings - each * (COMMON_PER_SEED + 1)),
         *(Scene({name: each}) for name in turn),
         Scene({"everything": each}),
     ]
@@ -247,7 +253,13 @@ def scenes(seed: int, bookings: int) -> list[Scene]:
 def chosen(names: list[str], bookings: int, *, together: bool) -> list[Scene]:
     """The named faults, one after the other or all at once."""
     share = bookings // len(names)
-    return [Scene(dict.fromkeys(names, share))] if together else [Scene({name: share}) for name in names]
+    if together:
+        return [Scene(dict.fromkeys(names, share))]
+    return [_upstream(share) if name == ALL_UPSTREAM else Scene({name: share}) for name in names]
+
+
+def _upstream(bookings: int) -> Scene:
+    return Scene(dict.fromkeys(UPSTREAM, bookings // len(UPSTREAM)), apart=True)
 
 
 SHORT_FAULTS = ("worker_killed", "redis_restarted", "everything")
@@ -256,6 +268,6 @@ SHORT_FAULTS = ("worker_killed", "redis_restarted", "everything")
 def short_scenes() -> list[Scene]:
     """The most telling ones, with few bookings each."""
     return [
-        Scene(dict.fromkeys(UPSTREAM, 6), apart=True),
+        _upstream(60),
         *(Scene({name: 30}) for name in SHORT_FAULTS),
     ]
