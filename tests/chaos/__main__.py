@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Stack(instance, options.locations) as stack:
             say(f"The stack runs after {time.monotonic() - began:.0f} s; its logs are in {stack.logs}.")
-            run = Run(stack, say, options.seconds)
+            run = Run(stack, say)
             for seed, scene in _scenes(options):
                 run.scene(seed, scene)
     except StartError as error:
@@ -50,7 +50,7 @@ def _scenes(options: argparse.Namespace) -> list[tuple[int, Scene]]:
 def _of_seed(seed: int, options: argparse.Namespace) -> list[Scene]:
     if not options.fault:
         return scenes(seed, options.bookings)
-    return chosen(options.fault, options.bookings, together=options.together)
+    return chosen(options.fault, options.bookings, options.seconds, together=options.together)
 
 
 def _sum_up(run: Run, instance: Path, seconds: float) -> int:

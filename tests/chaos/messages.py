@@ -3,6 +3,7 @@ What a message leads to is the product's affair."""
 
 import threading
 from random import Random
+from typing import cast
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -43,7 +44,7 @@ class Messages:
         while not self._over.wait(EVERY_SECONDS):
             try:
                 # More than the workers can take would only pile up.
-                if self._redis.llen(QUEUE) < MOST_WAITING:
+                if cast("int", self._redis.llen(QUEUE)) < MOST_WAITING:
                     self._send()
             except (OperationalError, RedisError, OSError):
                 continue  # it is gone for the moment

@@ -37,6 +37,8 @@ class Scene:
 
     faults: dict[str, int]
     apart: bool = False
+    # How long the faults last, where it is not for them to say.
+    seconds: float | None = None
 
     @property
     def title(self) -> str:
@@ -52,8 +54,6 @@ class Scene:
 class Run:
     stack: Stack
     say: Callable[[str], None]
-    # How long the faults of each batch last, where it is not for them to say.
-    seconds: float | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     answers: "Counter[str]" = field(default_factory=Counter)
     missing: set[str] = field(default_factory=set)
@@ -68,13 +68,14 @@ class Run:
         self._batches += 1
         random = Random(f"{seed} {scene.title}")
         began, began_at = time.monotonic(), datetime.now(UTC)
-        errands, orders = self._plan(seed, scene, faults, random)
+        seconds = scene.seconds or max(fault.seconds for fault in faults.values())
+        errands, orders = self._plan(seed, scene, faults, random, ASKING_SHARE * seconds)
         market = Market(self.stack, self.answers, self.missing)
         with ExitStack() as closing:
             closing.callback(self.stack.restore)
             self._set_up(faults, orders, closing, errands)
             market.open(errands, seed)
-            self._deal(faults, random)
+            self._deal(faults, random, seconds)
         market.close()
         ended = time.monotonic()
         bookings = self._wait_until_finished(began_at)
@@ -90,11 +91,10 @@ class Run:
     # --- Before and meanwhile -----------------------------------------------------------------------------
 
     def _plan(
-        self, seed: int, scene: Scene, faults: dict[str, Fault], random: Random
+        self, seed: int, scene: Scene, faults: dict[str, Fault], random: Random, seconds: float
     ) -> tuple[list[Errand], list[dict[str, Any]]]:
         errands: list[Errand] = []
         orders: list[dict[str, Any]] = []
-        seconds = ASKING_SHARE * self._seconds(faults)
         shares = _shares(self.stack.places, list(faults), apart=scene.apart)
         for number, (name, fault) in enumerate(faults.items()):
             batch = Batch(random, self._batches, f"s{seed}b{self._batches}f{number}", shares[name], seconds)
@@ -118,9 +118,9 @@ class Run:
             places = sorted({each.place.location_id for each in errands})
             closing.enter_context(Messages(self.stack.redis_url, places))
 
-    def _deal(self, faults: dict[str, Fault], random: Random) -> None:
+    def _deal(self, faults: dict[str, Fault], random: Random, seconds: float) -> None:
         """From the main thread, which children of the stack must be started by."""
-        until = time.monotonic() + self._seconds(faults)
+        until = time.monotonic() + seconds
         strokes = [(stroke, fault.pause) for fault in faults.values() for stroke in fault.strokes]
         while (left := until - time.monotonic()) > 0:
             if not strokes:
@@ -129,9 +129,6 @@ class Run:
             stroke, pause = random.choice(strokes)
             time.sleep(min(random.uniform(*pause), left))
             stroke(self.stack, random)
-
-    def _seconds(self, faults: dict[str, Fault]) -> float:
-        return self.seconds or max(fault.seconds for fault in faults.values())
 
     # --- Afterwards ---------------------------------------------------------------------------------------
 
@@ -250,24 +247,26 @@ def scenes(seed: int, bookings: int) -> list[Scene]:
     ]
 
 
-def chosen(names: list[str], bookings: int, *, together: bool) -> list[Scene]:
+def chosen(names: list[str], bookings: int, seconds: float | None, *, together: bool) -> list[Scene]:
     """The named faults, one after the other or all at once."""
     share = bookings // len(names)
     if together:
-        return [Scene(dict.fromkeys(names, share))]
-    return [_upstream(share) if name == ALL_UPSTREAM else Scene({name: share}) for name in names]
+        return [Scene(dict.fromkeys(names, share), seconds=seconds)]
+    return [
+        _upstream(share, seconds) if name == ALL_UPSTREAM else Scene({name: share}, seconds=seconds)
+        for name in names
+    ]
 
 
-def _upstream(bookings: int) -> Scene:
-    return Scene(dict.fromkeys(UPSTREAM, bookings // len(UPSTREAM)), apart=True)
-
-
-SHORT_FAULTS = ("worker_killed", "redis_restarted", "everything")
+def _upstream(bookings: int, seconds: float | None = None) -> Scene:
+    return Scene(dict.fromkeys(UPSTREAM, bookings // len(UPSTREAM)), apart=True, seconds=seconds)
 
 
 def short_scenes() -> list[Scene]:
-    """The most telling ones, with few bookings each."""
+    """The most telling ones, with few bookings each and less time."""
     return [
-        _upstream(60),
-        *(Scene({name: 30}) for name in SHORT_FAULTS),
+        _upstream(60, seconds=9),
+        Scene({"worker_killed": 30}, seconds=9),
+        Scene({"redis_restarted": 20}, seconds=5),
+        Scene({"everything": 40}, seconds=16),
     ]

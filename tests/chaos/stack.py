@@ -176,7 +176,7 @@ class Stack:
 
     def is_ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/readyz", timeout=2).json()["status"] == "ready"
+            return bool(httpx2.get(f"{self.url}/readyz", timeout=2).json()["status"] == "ready")
         except (httpx2.HTTPError, ValueError):
             return False
 

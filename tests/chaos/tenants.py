@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -85,7 +86,7 @@ class Customer(threading.Thread):
         self._began = time.monotonic()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         for record in records:
-            self._later(record.errand.at, lambda record=record: self._post(record, self._body(record)))
+            self._later(record.errand.at, partial(self._post, record, self._body(record)))
 
     def run(self) -> None:
         with self._http:

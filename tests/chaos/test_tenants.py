@@ -35,8 +35,8 @@ def api() -> Iterator[Api]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             key = self.headers.get("Idempotency-Key")
-            api.heard.append((self.command, self.path, key, json.loads(body) if body else None))
-            given = api.answers.pop(0)
+            here.heard.append((self.command, self.path, key, json.loads(body) if body else None))
+            given = here.answers.pop(0)
             if given is None:
                 self.close_connection = True
                 return
@@ -51,10 +51,10 @@ def api() -> Iterator[Api]:
         def log_message(self, *_: object) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        api = Api(server)
+        here = Api(server)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield api
+        yield here
         server.shutdown()
         thread.join()
 
