@@ -4,8 +4,11 @@ from collections import Counter
 from random import Random
 
 import pytest
+from django.conf import settings
 
+from ghlapp.celery import app
 from sandbox.faults import Fault as SandboxFault
+from tests.chaos import messages
 from tests.chaos.faults import COMMON, FAULTS, LONGEST_HANG, UPSTREAM
 from tests.chaos.plan import Batch, Errand
 from tests.chaos.runs import scenes
@@ -66,3 +69,8 @@ def test_highlevel_keeps_the_condition_of_the_promise() -> None:
     assert LONGEST_HANG + LIST_LAG_SECONDS < TIMEOUT_SECONDS + SETTLE_SECONDS
     for fault in FAULTS.values():
         assert fault.settings.get("list_lag_seconds", 0) < TIMEOUT_SECONDS + SETTLE_SECONDS
+
+
+def test_the_extra_messages_are_ones_that_the_workers_know() -> None:
+    assert {messages.CONVERGE, messages.SWEEP, messages.REFRESH} <= set(app.tasks)
+    assert settings.CELERY_TASK_DEFAULT_QUEUE == messages.QUEUE
