@@ -1,5 +1,5 @@
-"""One worker's attempt at one booking: what it asked HighLevel, and the intent that stands before a create.
-What is asked for and why is in bookings.py; what an error leads to is in outcomes.py."""
+"""One worker's attempt at one booking: what it asks HighLevel, and the intent that stands before every write.
+What is asked for and why is in creating.py and changing.py; what an error leads to is in outcomes.py."""
 
 import time
 from collections.abc import Callable
@@ -14,9 +14,10 @@ from django.db.models.functions import Now
 
 from appointments import states
 from appointments.models import Booking
+from appointments.times import instant
 from ghl.auth import authorized
 from ghl.errors import HighLevelError
-from ghl.types import Appointment, Call, appointment_body
+from ghl.types import Appointment, Call, appointment_body, change_body
 from oauth import upstream
 from oauth.vault import LocationTokens
 
@@ -26,14 +27,8 @@ T = TypeVar("T")
 SEND_WITHIN_SECONDS = 1.0
 # Above a whole call: time to write its outcome down before anybody else may take the booking.
 LEASE_MARGIN = timedelta(seconds=10)
-RESOLVED: dict[str, Any] = {
-    "intent": None,
-    "intent_version": None,
-    "intent_at": None,
-    "call_deadline": None,
-    "looks": 0,
-    "unresolved_slot": None,
-}
+RESOLVED: dict[str, Any] = {"intent_open": False, "looks": 0, "unresolved_slot": None}
+CREATE, CHANGE = "create", "change"
 
 
 class NotNow(Exception):
@@ -55,8 +50,8 @@ def lease_time() -> timedelta:
 
 @dataclass
 class Attempt:
-    """`calls` collects what goes into the timeline. `unresolved`: a create, this attempt's or an earlier one's, may
-    have happened. `sent`: this attempt has sent one."""
+    """`calls` collects what goes into the timeline. `unresolved`: a call that writes, this attempt's or an earlier
+    one's, may have happened. `sent`: this attempt has sent one."""
 
     booking: Booking
     calls: list[Call] = field(default_factory=list)
@@ -64,7 +59,7 @@ class Attempt:
     sent: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.unresolved = self.booking.intent is not None
+        self.unresolved = self.booking.intent_open
 
     def ask(self, call: Callable[[str], T]) -> T:
         """`call` with the location's access token; once more with another one if HighLevel rejects it."""
@@ -72,30 +67,51 @@ class Attempt:
 
     def create(self, fields: dict[str, Any]) -> Appointment:
         """Send a create under an intent. Raises NotNow, LeaseLost, TokenUnavailable or a HighLevelError."""
-        return self.ask(lambda token: self._send(token, fields))
+        body = appointment_body(fields)
+        # The only unresolved create of its slot (rule 8), and counted.
+        more = {"unresolved_slot": _slot(fields), "attempts": F("attempts") + 1}
 
-    def _send(self, token: str, fields: dict[str, Any]) -> Appointment:
-        self._arm(fields)
-        try:
-            return upstream.client().create_appointment(token, appointment_body(fields), calls=self.calls)
-        except HighLevelError as error:
-            self.unresolved = error.outcome_unknown
-            raise
+        def send(token: str) -> Appointment:
+            self._arm(CREATE, fields, **more)
+            return upstream.client().create_appointment(token, body, calls=self.calls)
 
-    def _arm(self, fields: dict[str, Any]) -> None:
-        """Commit what is about to be sent (rule 2), and make it the only unresolved create of its slot (rule 8)."""
+        return self._write(send)
+
+    def change(self, appointment_id: str, fields: dict[str, Any]) -> Appointment:
+        """Send a change under an intent. Raises as `create` does."""
+        body = change_body(fields)
+
+        def send(token: str) -> Appointment:
+            self._arm(CHANGE, fields)
+            return upstream.client().change_appointment(token, appointment_id, body, calls=self.calls)
+
+        return self._write(send)
+
+    def _write(self, send: Callable[[str], Appointment]) -> Appointment:
+        def send_and_know(token: str) -> Appointment:
+            try:
+                return send(token)
+            except HighLevelError as error:
+                self.unresolved = error.outcome_unknown
+                raise
+
+        return self.ask(send_and_know)
+
+    def _arm(self, operation: str, fields: dict[str, Any], **more: Any) -> None:
+        """Commit what is about to be sent, with the lease in hand (rule 2)."""
         started = time.monotonic()
         try:
             with transaction.atomic():
                 states.keep(
                     self.booking,
                     lease_time(),
+                    intent_open=True,
+                    intent_operation=operation,
                     intent=fields,
                     intent_version=self.booking.wish_version,
                     intent_at=Now(),
                     call_deadline=Now() + call_time(),
-                    unresolved_slot=_slot(self.booking, fields),
-                    attempts=F("attempts") + 1,
+                    **more,
                 )
         except IntegrityError as error:
             raise NotNow("a twin's outcome is unknown", timedelta(seconds=2)) from error
@@ -129,5 +145,5 @@ class Attempt:
         return {"call_deadline": Now()} if self.sent else {}
 
 
-def _slot(booking: Booking, fields: dict[str, Any]) -> str:
-    return f"{fields['calendar_id']} {fields['contact_id']} {booking.starts_at.isoformat()}"
+def _slot(fields: dict[str, Any]) -> str:
+    return f"{fields['calendar_id']} {fields['contact_id']} {instant(fields['start_time']).isoformat()}"

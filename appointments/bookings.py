@@ -1,8 +1,9 @@
-"""What can be asked of bookings: `request`, and `converge`, which brings wish and HighLevel together.
+"""What can be asked of bookings: `request`, `change`, `cancel`, `retry`, and `converge`, which brings what is
+wished and HighLevel together.
 
 `converge` is safe to call at any time, any number of times, from anywhere. The rules it keeps, each with the
-interleaving that breaks a version without it, are in docs/CONVERGE.md. Rows change in states.py, an attempt's
-calls are in attempts.py, what errors lead to is in outcomes.py.
+interleaving that breaks a version without it, are in docs/CONVERGE.md. Its steps are in creating.py and
+changing.py, what errors lead to is in outcomes.py, rows change in states.py.
 """
 
 import logging
@@ -11,16 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from appointments import contacts, look, metrics, outcomes, states, wakeups
-from appointments.attempts import RESOLVED, Attempt, NotNow, lease_time
-from appointments.models import Booking, Intent, TimelineEntry
-from ghl.errors import HighLevelError, SlotUnavailable
-from ghl.types import Appointment
+from appointments import changing, creating, differences, metrics, outcomes, states, wakeups
+from appointments.attempts import CREATE, Attempt, NotNow, lease_time
+from appointments.models import Booking, Intent
+from appointments.times import instant, moved
+from ghl.errors import HighLevelError
 from oauth.models import Location, Tenant
 from oauth.vault import TokenUnavailable
 
@@ -30,7 +31,6 @@ Status = Booking.Status
 USUAL_LIFE = timedelta(days=1)
 # One woken worker does so many in a row, then lets others have their turn.
 IN_A_ROW = 20
-SWEPT_AT_ONCE = 500
 # While a request waits for its booking (RFC 7240, `wait`): soon at first, then less often.
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
 
@@ -61,6 +61,22 @@ class Disconnected(Exception):
 
 class TooLate(Exception):
     """It was to be given up before now."""
+
+
+class Ended(Exception):
+    """The booking has ended or is being cancelled: there is nothing to change."""
+
+
+class EndsTooEarly(Exception):
+    """The end would come before the start."""
+
+
+class NotTheSame(Exception):
+    """The booking has changed since the caller read it."""
+
+
+class NotRetryable(Exception):
+    """Only what failed or was rejected can be tried once more."""
 
 
 # --- Asked by tenants -------------------------------------------------------------------------------------
@@ -135,6 +151,98 @@ def _usual_expiry(now: datetime, starts_at: datetime) -> datetime:
     return min(a_day_on, starts_at) if starts_at > now else a_day_on
 
 
+def change(
+    booking: Booking,
+    fields: dict[str, Any],
+    *,
+    if_match: str | None = None,
+    **ours: Any,
+) -> Booking:
+    """Wish for something else: `fields` under our names, `ours` for what HighLevel is not told of.
+
+    Moving the start alone keeps the duration. Raises Ended, NotTheSame, or EndsTooEarly.
+    """
+    with transaction.atomic():
+        booking = _locked(booking, if_match)
+        if booking.is_ended or (booking.cancel_requested_at and fields):
+            raise Ended
+        wish = _wish(booking.wish, fields)
+        changes = {**ours, "updated_at": Now()}
+        if wish != booking.wish:
+            changes |= {**differences.wish_columns(wish), **_newer_wish(), "change_requested_at": Now()}
+        Booking.objects.filter(pk=booking.pk).update(**changes)
+        if wish != booking.wish:
+            states.state_entry(booking, booking.status, booking.status, "change requested").save()
+    wakeups.wake(booking.location_id)
+    booking.refresh_from_db()
+    return booking
+
+
+def _wish(wish: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    changed = {**wish, **fields}
+    if "start_time" in fields and "end_time" not in fields and "end_time" in wish:
+        changed["end_time"] = moved(wish["end_time"], wish["start_time"], fields["start_time"])
+    if "end_time" in changed and instant(changed["end_time"]) <= instant(changed["start_time"]):
+        raise EndsTooEarly
+    return changed
+
+
+def _newer_wish() -> dict[str, Any]:
+    return {"wish_version": F("wish_version") + 1, "next_attempt_at": Now()}
+
+
+def cancel(booking: Booking, if_match: str | None = None) -> Booking:
+    """Wish for it to be cancelled, which is never given up. Nothing happens to a booking that has ended.
+
+    Where nothing can have been sent it is done at once: without its lease no worker can send anything.
+    """
+    with transaction.atomic():
+        booking = _locked(booking, if_match)
+        if booking.is_ended or booking.cancel_requested_at is not None:
+            return booking
+        changes = {"cancel_requested_at": Now(), "updated_at": Now(), **_newer_wish()}
+        status, reason = Status(booking.status), "cancel requested"
+        if booking.appointment_id is None and not booking.intent_open:
+            status, reason = Status.CANCELLED, "cancelled before it was booked"
+            changes |= {"status": status, "lease": None, "lease_until": None, "next_attempt_at": None}
+        Booking.objects.filter(pk=booking.pk).update(**changes)
+        states.state_entry(booking, booking.status, status, reason).save()
+    wakeups.wake(booking.location_id)
+    booking.refresh_from_db()
+    return booking
+
+
+def retry(booking: Booking) -> Booking:
+    """Try an ended booking once more; what was sent for it is looked for first. Raises NotRetryable."""
+    with transaction.atomic():
+        booking = _locked(booking)
+        if booking.status not in states.VERDICTS:
+            raise NotRetryable
+        Booking.objects.filter(pk=booking.pk).update(
+            status=Status.PENDING,
+            expires_at=_usual_expiry(timezone.now(), booking.starts_at),
+            error=None,
+            failures=0,
+            crashes=0,
+            contact_attempts=0,
+            intent_open=booking.intent is not None,
+            updated_at=Now(),
+            **_newer_wish(),
+        )
+        states.state_entry(booking, booking.status, Status.PENDING, "retry requested").save()
+    wakeups.wake(booking.location_id)
+    booking.refresh_from_db()
+    return booking
+
+
+def _locked(booking: Booking, if_match: str | None = None) -> Booking:
+    """The row as it stands, which nobody changes before this transaction ends."""
+    booking = Booking.objects.select_for_update().get(pk=booking.pk)
+    if if_match is not None and if_match not in ("*", booking.etag):
+        raise NotTheSame
+    return booking
+
+
 def wait(booking: Booking, seconds: float) -> Booking:
     """The booking once it no longer moves by itself, or as it stands when `seconds` have passed."""
     until = time.monotonic() + seconds
@@ -166,140 +274,47 @@ def converge(booking: Booking) -> None:
     """Take the next step of a claimed booking and write its outcome."""
     attempt = Attempt(booking)
     try:
-        try:
-            _take_next_step(attempt)
-        except (NotNow, HighLevelError, TokenUnavailable) as error:
-            outcomes.record(attempt, error)
+        _converge(attempt)
     except states.LeaseLost:
         log.warning("Another worker took %s over; what it finds counts", booking)
 
 
+def _converge(attempt: Attempt) -> None:
+    try:
+        _take_next_step(attempt)
+    except (NotNow, states.WishChanged, HighLevelError, TokenUnavailable) as error:
+        outcomes.record(attempt, error)
+    except (states.LeaseLost, OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # one poisoned booking must stop nobody else
+        log.exception("%s failed unforeseen", attempt.booking)
+        outcomes.crashed(attempt, error)
+
+
 def _take_next_step(attempt: Attempt) -> None:
     booking = attempt.booking
-    if (intent := booking.open_intent) and _looked_up(attempt, intent):
+    if (intent := booking.open_intent) and not _is_resolved(attempt, intent):
         return
-    if booking.appointment_id is not None:
-        attempt.end(booking.status_while_open, reason="nothing to do")
+    if booking.is_ended:
+        attempt.end(Status(booking.status), reason="ended")
+    elif booking.cancel_requested_at is not None:
+        changing.cancel(attempt)
+    elif booking.appointment_id is not None:
+        _bring_up_to_date(attempt)
     elif booking.expires_at <= booking.claimed_at:
         attempt.end(Status.FAILED, reason="expired", error=outcomes.expired(booking))
     else:
-        _create(attempt)
+        creating.create(attempt)
 
 
-def _create(attempt: Attempt) -> None:
-    contacts.ensure(attempt)
+def _is_resolved(attempt: Attempt, intent: Intent) -> bool:
+    resolve = creating.is_resolved if intent.operation == CREATE else changing.is_resolved
+    return resolve(attempt, intent)
+
+
+def _bring_up_to_date(attempt: Attempt) -> None:
     booking = attempt.booking
-    fields = {**booking.wish, "location_id": booking.location_id, "contact_id": booking.contact_id}
-    try:
-        created = attempt.create(fields)
-    except SlotUnavailable:
-        # After an earlier call of ours the slot may be taken by ourselves.
-        if booking.attempts == 0 or not _adopted(attempt, fields, booking.created_at, booking.wish_version):
-            raise
-        return
-    try:
-        _booked(attempt, created, "created", booking.wish_version)
-    except IntegrityError as error:
-        # HighLevel named another booking's appointment (rule 7): what it did for this one is to be found out.
-        attempt.unresolved = True
-        raise NotNow("HighLevel gave an appointment that is not ours", look.FIRST_LOOK_AFTER) from error
-
-
-def _looked_up(attempt: Attempt, intent: Intent) -> bool:
-    """Find out what became of an intent; True where that is all to be done for now."""
-    booking = attempt.booking
-    if _adopted(attempt, intent.fields, intent.at, intent.version):
-        return True
-    wait = look.next_look(intent.call_deadline, booking.claimed_at, booking.looks + 1)
-    if wait is not None:
-        attempt.end(booking.status_while_open, reason="not found yet", again_in=wait, looks=F("looks") + 1)
-        return True
-    states.keep(booking, lease_time(), **RESOLVED)
-    attempt.unresolved = False
-    return False
-
-
-def _adopted(attempt: Attempt, sent: dict[str, Any], since: datetime, version: int) -> bool:
-    for found in look.find(attempt, sent, since):
-        try:
-            _booked(attempt, found, "found", version)
-        except IntegrityError:
-            continue  # another booking has just taken it as its own (rule 7)
-        return True
-    return False
-
-
-def _booked(attempt: Attempt, appointment: Appointment, reason: str, version: int) -> None:
-    attempt.unresolved = False
-    attempt.end(
-        Status.BOOKED,
-        reason=reason,
-        seen=version,
-        appointment_id=appointment.id,
-        appointment_status=(appointment.appointment_status or "")[:32],
-        known=_known(appointment),
-        known_version=version,
-        failures=0,
-        error=None,
-    )
-
-
-KNOWN_FIELDS = (
-    "calendar_id", "start_time", "end_time", "title", "meeting_location_type", "appointment_status",
-    "assigned_user_id", "address", "description", "rrule",
-)  # fmt: skip
-
-
-def _known(appointment: Appointment) -> dict[str, Any]:
-    """What HighLevel says it has, under the wish's names."""
-    values = {name: getattr(appointment, name) for name in KNOWN_FIELDS}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-# --- Done by the sweep ------------------------------------------------------------------------------------
-
-
-def sweep() -> None:
-    """Find what no message woke: bookings that are due, and those whose location's brake was pulled or released."""
-    _release_held()
-    _hold_waiting()
-    _expire()
-    due = Booking.objects.due().values_list("location_id", flat=True).distinct()
-    for location_id in due[:SWEPT_AT_ONCE]:
-        wakeups.wake(location_id)
-
-
-def _release_held() -> None:
-    free = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
-    _move_all(Booking.objects.filter(free, status=Status.ON_HOLD), Status.PENDING, "the location goes on")
-
-
-def _hold_waiting() -> None:
-    for waiting_for in outcomes.HOLDS:
-        waiting = Booking.objects.filter(
-            status=Status.PENDING,
-            next_attempt_at__lte=Now(),
-            location__not_before__gt=Now(),
-            location__waiting_for=waiting_for,
-        )
-        _move_all(waiting, Status.ON_HOLD, waiting_for, error=outcomes.held(waiting_for))
-
-
-def _expire() -> None:
-    """Bookings of a location that waits are claimed by nobody, and expire all the same."""
-    late = Booking.objects.filter(
-        status__in=Booking.WAITING, intent__isnull=True, expires_at__lte=Now(), location__not_before__gt=Now()
-    )
-    _move_all(late, Status.FAILED, "expired", error=outcomes.EXPIRED, next_attempt_at=None)
-
-
-def _move_all(bookings: "QuerySet[Booking]", status: Booking.Status, reason: str, **changes: Any) -> None:
-    """Move bookings that nobody works on, each with its line of history."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-    with transaction.atomic():
-        rows = bookings.filter(free).select_for_update(of=("self",), skip_locked=True)[:SWEPT_AT_ONCE]
-        entries = [states.state_entry(each, each.status, status, reason) for each in rows]
-        moved = [entry.booking_id for entry in entries]
-        Booking.objects.filter(pk__in=moved).update(status=status, updated_at=Now(), **changes)
-        TimelineEntry.objects.bulk_create(entries)
-    metrics.bookings_moved.labels(status).inc(len(moved))
+    if booking.known_version < booking.wish_version:
+        changing.change(attempt)
+    else:
+        attempt.end(Status.BOOKED, reason="nothing to do")

@@ -1,6 +1,7 @@
 """The look: what became of a create whose outcome is unknown. It searches for what was sent, not for what is
 wished by now (rule 5), and believes "not found" only once HighLevel can no longer be busy with it (rule 6)."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -24,7 +25,15 @@ def settle_time() -> timedelta:
 
 
 def find(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appointment]:
-    """The appointments that a create with the fields `sent` may have made and that no booking owns, oldest first."""
+    """The appointments that a create with the fields `sent` may have made and that no booking owns, likeliest first.
+
+    Those at their place, oldest first; where there is none, one that somebody has moved since (rule 5).
+    """
+    at_its_place = _unowned(each for each in _listed(attempt, sent) if _may_be_ours(each, sent, since))
+    return at_its_place or _moved(attempt, sent, since)
+
+
+def _listed(attempt: Attempt, sent: dict[str, str]) -> list[Appointment]:
     start = instant(sent["start_time"])
     listed = attempt.ask(
         lambda token: upstream.client().events(
@@ -36,18 +45,50 @@ def find(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appoin
             calls=attempt.calls,
         )
     )
-    ours = [_whole(each) for each in listed if _may_be_ours(each, sent, start, since)]
+    return [each for each in listed if each.starts_at == start]
+
+
+def _may_be_ours(found: Appointment, sent: dict[str, str], since: datetime) -> bool:
+    new = found.date_added is None or found.date_added >= since - CLOCKS_DIFFER
+    return found.contact_id == sent["contact_id"] and new and not found.deleted
+
+
+def _moved(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appointment]:
+    """What the contact has elsewhere by now under the same title, unless it is another booking's of theirs."""
+    if not sent.get("title"):
+        return []
+    listed = attempt.ask(
+        lambda token: upstream.client().contact_appointments(token, sent["contact_id"], calls=attempt.calls)
+    )
+    new = [each for each in listed if each.title == sent["title"] and _may_be_ours(each, sent, since)]
+    # That list writes times without an offset.
+    whole = [_read(attempt, each.id) for each in _unowned(new)]
+    return [each for each in whole if not _is_wanted_by_another(attempt.booking, each)]
+
+
+def _read(attempt: Attempt, appointment_id: str) -> Appointment:
+    return attempt.ask(
+        lambda token: upstream.client().get_appointment(token, appointment_id, calls=attempt.calls)
+    )
+
+
+def _is_wanted_by_another(booking: Booking, found: Appointment) -> bool:
+    if found.starts_at is None:
+        return True
+    others = Booking.objects.filter(
+        location_id=booking.location_id, contact_id=booking.contact_id, appointment_id__isnull=True
+    )
+    return others.filter(starts_at=found.starts_at).exclude(pk=booking.pk).exists()
+
+
+def _unowned(found: Iterable[Appointment]) -> list[Appointment]:
+    whole = [_whole(each) for each in found]
     owned = set(
-        Booking.objects.filter(appointment_id__in=[each.id for each in ours]).values_list(
+        Booking.objects.filter(appointment_id__in=[each.id for each in whole]).values_list(
             "appointment_id", flat=True
         )
     )
-    return sorted((each for each in ours if each.id not in owned), key=_age)
-
-
-def _may_be_ours(found: Appointment, sent: dict[str, str], start: datetime, since: datetime) -> bool:
-    same = found.contact_id == sent["contact_id"] and found.starts_at == start and not found.deleted
-    return same and (found.date_added is None or found.date_added >= since - CLOCKS_DIFFER)
+    return sorted((each for each in whole if each.id not in owned), key=_age)
 
 
 def _whole(found: Appointment) -> Appointment:

@@ -62,9 +62,10 @@ RETURNING *, statement_timestamp() AS claimed_at
 
 @dataclass(frozen=True)
 class Intent:
-    """A create that was about to be sent, or was: its fields, the version of the wish they are of, since when,
-    and until when it can have begun."""
+    """A call that was about to be sent, or was: which, its fields, the version of the wish they are of, since
+    when, and until when it can have begun."""
 
+    operation: str
     fields: dict[str, Any]
     version: int
     at: datetime
@@ -74,11 +75,12 @@ class Intent:
 class Booking(models.Model):
     """Our promise about one appointment.
 
-    `wish` and `known` hold an appointment's fields under our names (`start_time`, …), as text where
-    HighLevel has text. `wish_version` grows with each change of the wish.
+    `wish`, `synced` and `known` hold an appointment's fields under our names (`start_time`, …), as text where
+    HighLevel has text: what is wanted, what of it HighLevel was given, and what HighLevel showed when it was last
+    looked at (it may write the same differently). `wish_version` grows with each change of the wish.
 
-    `intent` holds the fields exactly as they are sent, committed before they are. An intent without an outcome
-    means that nobody knows whether HighLevel did it.
+    `intent` holds the fields exactly as they are sent, committed before they are. While it is open nobody knows
+    whether HighLevel did it; afterwards it is kept, for a retry to look for.
     """
 
     class Status(models.TextChoices):
@@ -112,11 +114,14 @@ class Booking(models.Model):
     metadata = models.JSONField(default=dict)
     expires_at = models.DateTimeField()
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    # Of the last change that HighLevel has not been given yet; it is taken back a day later.
+    change_requested_at = models.DateTimeField(null=True, blank=True)
 
     # The known.
     appointment_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)  # noqa: DJ001
     appointment_status = models.CharField(max_length=32, blank=True)
     known = models.JSONField(default=dict, blank=True)
+    synced = models.JSONField(default=dict, blank=True)
     known_version = models.PositiveIntegerField(default=0)
 
     # The work.
@@ -129,8 +134,13 @@ class Booking(models.Model):
     failures = models.PositiveIntegerField(default=0)
     contact_attempts = models.PositiveSmallIntegerField(default=0)
     error = models.JSONField(null=True, blank=True)
+    # What was unforeseen, for the operator: how often in a row, and the last trace.
+    crashes = models.PositiveSmallIntegerField(default=0)
+    trace = models.TextField(blank=True)
 
     # The intent.
+    intent_open = models.BooleanField(default=False)
+    intent_operation = models.CharField(max_length=8, blank=True)
     intent = models.JSONField(null=True, blank=True)
     intent_version = models.PositiveIntegerField(null=True, blank=True)
     intent_at = models.DateTimeField(null=True, blank=True)
@@ -174,10 +184,21 @@ class Booking(models.Model):
 
     @property
     def open_intent(self) -> Intent | None:
-        """The create whose outcome is unknown, if there is one."""
-        if self.intent is None or self.intent_at is None or self.call_deadline is None:
+        """The call whose outcome is unknown, if there is one."""
+        if not (self.intent_open and self.intent and self.intent_at and self.call_deadline):
             return None
-        return Intent(self.intent, self.intent_version or 1, self.intent_at, self.call_deadline)
+        return Intent(
+            self.intent_operation, self.intent, self.intent_version or 1, self.intent_at, self.call_deadline
+        )
+
+    @property
+    def is_ended(self) -> bool:
+        return self.status in self.ENDED
+
+    @property
+    def etag(self) -> str:
+        """RFC 9110, 8.8.3: another one after every change of the row that a tenant can see."""
+        return f'"{int(self.updated_at.timestamp() * 1_000_000):x}"'
 
     @property
     def status_while_open(self) -> "Booking.Status":

@@ -2,10 +2,11 @@
 Which answer is which error is ghl's; how a row changes is in states.py."""
 
 import random
+import traceback
 from datetime import timedelta
 from typing import Any
 
-from appointments import contacts, look
+from appointments import contacts, differences, look, states
 from appointments.attempts import Attempt, NotNow
 from appointments.models import Booking
 from ghl import errors
@@ -16,6 +17,8 @@ Status = Booking.Status
 Waiting = Location.Waiting
 
 LONGEST_WAIT = timedelta(minutes=5)
+MOST_CRASHES = 5
+MOST_TRACE = 20_000
 # HighLevel says neither when a day's quota begins anew nor how long a burst lasts where it sends no header.
 QUOTA_WAIT = timedelta(hours=1)
 BURST_WAIT = timedelta(seconds=10)
@@ -54,6 +57,8 @@ def record(attempt: Attempt, error: Exception) -> None:
     match error:
         case NotNow():
             _again(attempt, error.wait, reason=str(error))
+        case states.WishChanged():
+            _again(attempt, timedelta(0), reason="the wish has changed")
         case errors.LocationInactive():
             attempt.booking.location.brake(Waiting.SUSPENDED, SUSPENDED_FOR, Location.Status.SUSPENDED)
             _hold(attempt, error, Waiting.SUSPENDED)
@@ -92,7 +97,7 @@ def _back_off_location(attempt: Attempt, error: errors.RateLimited) -> None:
 
 def _fail_for_now(attempt: Attempt, error: errors.HighLevelError, code: str, wait: timedelta) -> None:
     booking = attempt.booking
-    if not attempt.unresolved:
+    if not attempt.unresolved and booking.appointment_id is None:
         # No longer than to its expiry, so that it fails when it says it will.
         wait = max(timedelta(0), min(wait, booking.expires_at - booking.claimed_at))
     failure = described(code, error)
@@ -100,8 +105,9 @@ def _fail_for_now(attempt: Attempt, error: errors.HighLevelError, code: str, wai
 
 
 def _hold(attempt: Attempt, error: Exception, waiting_for: Waiting) -> None:
+    booking = attempt.booking
     attempt.end(
-        Status.ON_HOLD if attempt.booking.appointment_id is None else Status.BOOKED,
+        Status.ON_HOLD if booking.appointment_id is None else booking.status_while_open,
         reason=waiting_for,
         again_in=timedelta(0),
         error=described(HOLDS[waiting_for], error, HOLD_DETAILS[waiting_for]),
@@ -127,7 +133,7 @@ def _hold_or_end(attempt: Attempt, error: NeedsReconnect) -> None:
         _hold(attempt, error, Waiting.NEEDS_RECONNECT)
         return
     code = "outcome_unknown" if attempt.unresolved else "location_uninstalled"
-    attempt.end(Status.FAILED, reason=code, error=described(code, error, UNINSTALLED_DETAILS[code]))
+    _give_up(attempt, Status.FAILED, described(code, error, UNINSTALLED_DETAILS[code]))
 
 
 def _ask_for_contact_again(attempt: Attempt, error: errors.ContactNotFound) -> None:
@@ -139,7 +145,51 @@ def _ask_for_contact_again(attempt: Attempt, error: errors.ContactNotFound) -> N
 def _refuse(attempt: Attempt, error: errors.Refused) -> None:
     ours = isinstance(error, OUR_FAULT)
     code = "internal_error" if ours else REFUSALS.get(type(error), "invalid_request")
-    attempt.end(Status.FAILED if ours else Status.REJECTED, reason=code, error=described(code, error))
+    _give_up(attempt, Status.FAILED if ours else Status.REJECTED, described(code, error))
+
+
+def _give_up(attempt: Attempt, verdict: Booking.Status, failure: dict[str, Any]) -> None:
+    """There is nothing more to try: the booking ends, or what was to be changed of it is taken back."""
+    booking = attempt.booking
+    if booking.appointment_id is None:
+        attempt.end(verdict, reason=failure["code"], error=failure)
+    elif booking.cancel_requested_at is not None:
+        # A cancel never expires; whatever stands in its way may be removed by somebody.
+        attempt.end(Status.BOOKED, reason=failure["code"], again_in=LONGEST_WAIT, error=failure)
+    else:
+        take_back(attempt, failure)
+
+
+def take_back(attempt: Attempt, failure: dict[str, Any]) -> None:
+    """The wish becomes again what HighLevel was last given, unless there is a newer one by now."""
+    booking = attempt.booking
+    wish = differences.taken_back(booking.wish, booking.synced)
+    attempt.end(
+        Status.BOOKED,
+        reason=f"change taken back: {failure['code']}",
+        if_wish_stands={
+            **differences.wish_columns(wish),
+            "known_version": booking.wish_version,
+            "change_requested_at": None,
+        },
+        failures=0,
+        error=failure,
+    )
+
+
+def crashed(attempt: Attempt, error: Exception) -> None:
+    """Something unforeseen: tried a few times, then left to the operator with its trace. Raises LeaseLost."""
+    booking = attempt.booking
+    failure = described("internal_error", error, "Something unforeseen happened; the operator can see what.")
+    facts: dict[str, Any] = {
+        "crashes": booking.crashes + 1,
+        "trace": "".join(traceback.format_exception(error))[-MOST_TRACE:],
+    }
+    if booking.crashes + 1 < MOST_CRASHES:
+        _again(attempt, _backoff(booking), reason="internal_error", error=failure, **facts)
+    else:
+        status = Status.FAILED if booking.appointment_id is None else Status.BOOKED
+        attempt.end(status, reason="internal_error", error=failure, **facts)
 
 
 def described(code: str, error: Exception, detail: str | None = None) -> dict[str, Any]:
@@ -170,6 +220,7 @@ def _error(code: str, detail: str) -> dict[str, Any]:
 
 
 EXPIRED = _error("expired", "It could not be booked before expiresAt.")
+NOT_CHANGED = _error("expired", "HighLevel could not be given this change for a day.")
 
 
 def _backoff(booking: Booking) -> timedelta:

@@ -1,24 +1,33 @@
 """How a booking's row changes: each step's outcome is one conditional UPDATE and its history, in one transaction.
 Why it changes is decided in bookings.py."""
 
+import logging
 import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, DateTimeField, Value, When
+from django.db.models import DateTimeField, Value
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from appointments import metrics
 from appointments.models import Booking, TimelineEntry
 from ghl.types import Call
 
+log = logging.getLogger(__name__)
+
 NEVER = None
+# About a wish that may have changed since; that an appointment is made or cancelled is true in any case.
+VERDICTS = (Booking.Status.REJECTED, Booking.Status.FAILED)
 
 
 class LeaseLost(Exception):
     """Another worker has the booking now. Nothing was written; whoever has it sees the intent, if one was."""
+
+
+class WishChanged(Exception):
+    """The tenant has changed the wish since this worker read it; the lease is still held."""
 
 
 def move(
@@ -29,42 +38,45 @@ def move(
     calls: Sequence[Call] = (),
     again_in: timedelta | None = NEVER,
     seen: int | None = None,
-    **changes: Any,
+    if_wish_stands: dict[str, Any] | None = None,
+    **facts: Any,
 ) -> None:
     """Write the outcome of a step and give the lease back. `again_in`: when to go on by itself.
 
-    An outcome never overwrites a wish (rule 9): where the tenant has changed it since the version that the
-    outcome is about (`seen`; the one this worker read), the booking is due at once, whatever the outcome says.
+    `facts` are written in any case. An outcome never overwrites a wish (rule 9): where the tenant has changed it
+    since the version that the outcome is about (`seen`; the one this worker read), `if_wish_stands` is left out,
+    a refusal ends nothing, and the booking is due at once.
 
     Raises LeaseLost, or the IntegrityError of a change that collides with another booking.
     """
     next_attempt_at = Value(None, DateTimeField()) if again_in is None else Now() + again_in
+    facts |= {"lease": None, "lease_until": None, "updated_at": Now()}
     with transaction.atomic():
-        written = Booking.objects.filter(pk=booking.pk, lease=booking.lease).update(
-            status=status,
-            lease=None,
-            lease_until=None,
-            updated_at=Now(),
-            next_attempt_at=Case(
-                When(wish_version=seen or booking.wish_version, then=next_attempt_at),
-                default=Now(),
-            ),
-            **changes,
+        mine = Booking.objects.filter(pk=booking.pk, lease=booking.lease)
+        stands = mine.filter(wish_version=seen or booking.wish_version).update(
+            status=status, next_attempt_at=next_attempt_at, **facts, **(if_wish_stands or {})
         )
-        if not written:
-            raise LeaseLost
+        if not stands:
+            status = booking.status_while_open if status in VERDICTS else status
+            if not mine.update(status=status, next_attempt_at=Now(), **facts):
+                raise LeaseLost
         _write_history(booking, status, reason, calls)
     if status != booking.status:
         metrics.bookings_moved.labels(status).inc()
+        log.info("%s of location %s is %s: %s", booking, booking.location_id, status, reason)
 
 
 def keep(booking: Booking, lease_for: timedelta, **changes: Any) -> None:
-    """Write something in the middle of a step and stretch the lease, if it is still held. Raises LeaseLost."""
+    """Write something in the middle of a step and stretch the lease, if it is still held. Raises LeaseLost.
+
+    Where the wish has changed meanwhile it raises WishChanged: nothing that follows from the old one is begun.
+    """
     held = Booking.objects.filter(pk=booking.pk, lease=booking.lease, lease_until__gt=Now())
     # Never shorten it: the intent stretches a lease past its call's deadline.
     lease_until = Greatest(Coalesce("lease_until", Now()), Now() + lease_for)
-    if not held.update(lease_until=lease_until, updated_at=Now(), **changes):
-        raise LeaseLost
+    current = held.filter(wish_version=booking.wish_version)
+    if not current.update(lease_until=lease_until, updated_at=Now(), **changes):
+        raise WishChanged if held.exists() else LeaseLost
 
 
 def _write_history(booking: Booking, status: str, reason: str, calls: Sequence[Call]) -> None:

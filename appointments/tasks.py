@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from appointments import bookings
+from appointments import bookings, sweeping
 
 
 @shared_task
@@ -12,4 +12,4 @@ def converge_location(location_id: str) -> None:
 
 @shared_task
 def sweep() -> None:
-    bookings.sweep()
+    sweeping.sweep()

@@ -35,3 +35,11 @@ def whole_seconds(text: str) -> str:
     if fraction.strip(".0"):
         raise ValueError("HighLevel refuses fractions of a second; leave the fraction out.")
     return text.replace(fraction, "", 1)
+
+
+def moved(end: str, start: str, new_start: str) -> str:
+    """The end that keeps the duration after the start has moved, written with the new start's offset."""
+    begins = datetime.fromisoformat(new_start)
+    ends = begins + (instant(end) - instant(start))
+    text = ends.isoformat()
+    return text.replace("+00:00", "Z") if new_start.endswith("Z") else text

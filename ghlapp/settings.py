@@ -140,9 +140,10 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": SWEEP_SECONDS},
     },
     "refresh tokens that are about to run out": {
+        # Often, for a refresh whose answer was lost must be repeated within HighLevel's 30 seconds of grace.
         "task": "oauth.tasks.refresh_due_tokens",
-        "schedule": 30,
-        "options": {"expires": 30},
+        "schedule": SWEEP_SECONDS,
+        "options": {"expires": SWEEP_SECONDS},
     },
 }
 

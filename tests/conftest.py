@@ -1,6 +1,8 @@
 """What every test run needs before the first test: real servers and the settings for them.
 Fixtures of one room live in that room's conftest.py, those of several in fixtures.py."""
 
+import os
+
 import django
 
 from tests import highlevel, servers
@@ -10,6 +12,9 @@ from tests import highlevel, servers
 servers.provide()
 highlevel.provide()
 django.setup()
+# A process of pytest-xdist inherits the environment, and pytest-django would read the settings there before
+# that process has put its own sandbox and its own Redis database into it.
+del os.environ["DJANGO_SETTINGS_MODULE"]
 
 pytest_plugins = ["tests.fixtures"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from appointments import bookings, outcomes
+from appointments import outcomes, sweeping
 from appointments.attempts import Attempt
 from appointments.models import Booking
 from ghl.types import parse_token_grant
@@ -76,14 +76,14 @@ def test_it_holds_and_goes_on_by_itself(
 
     before = calls(highlevel), calls(highlevel, "token")
     work_once()
-    bookings.sweep()
+    sweeping.sweep()
     work_once()
     assert (calls(highlevel), calls(highlevel, "token")) == before
     assert shown(acme)["status"] == "on_hold"
 
     relief(highlevel)
     Token.objects.update(refresh_started_at=None)
-    bookings.sweep()
+    sweeping.sweep()
     assert shown(acme)["status"] == "pending"
     work_once()
     assert shown(acme)["status"] == "booked"
@@ -120,7 +120,7 @@ def test_it_puts_on_hold_what_was_due_when_the_trouble_began(acme: Persona, high
     work_once()
     assert sorted(Booking.objects.values_list("status", flat=True)) == ["on_hold", "pending"]
 
-    bookings.sweep()
+    sweeping.sweep()
 
     assert set(Booking.objects.values_list("status", flat=True)) == {"on_hold"}
     assert shown(acme)["error"]["code"] == "location_needs_reconnect"
@@ -131,7 +131,7 @@ def test_it_leaves_pending_what_is_not_due_yet(acme: Persona) -> None:
     Booking.objects.update(next_attempt_at=Now() + timedelta(minutes=1))
     acme.location.brake(Location.Waiting.SUSPENDED, None, Location.Status.SUSPENDED)
 
-    bookings.sweep()
+    sweeping.sweep()
 
     assert only_booking().status == Booking.Status.PENDING
 
@@ -140,7 +140,7 @@ def test_it_holds_nothing_of_another_location(acme: Persona, globex: Persona) ->
     globex.book(booking_body(locationId=globex.location.pk))
     acme.location.brake(Location.Waiting.SUSPENDED, None, Location.Status.SUSPENDED)
 
-    bookings.sweep()
+    sweeping.sweep()
 
     assert only_booking().status == Booking.Status.PENDING
 
@@ -152,10 +152,10 @@ def test_it_expires_on_hold(acme: Persona, highlevel: World, at_accept: bool) ->
     acme.location.brake(Location.Waiting.SUSPENDED, None, Location.Status.SUSPENDED)
     if at_accept:
         acme.book()
-    bookings.sweep()
+    sweeping.sweep()
     Booking.objects.update(expires_at=Now())
 
-    bookings.sweep()
+    sweeping.sweep()
 
     booking = shown(acme)
     assert booking["status"] == "failed"
@@ -172,7 +172,7 @@ def test_it_does_not_expire_on_hold_what_highlevel_may_have_done(acme: Persona) 
     )
     acme.location.brake(Location.Waiting.SUSPENDED, None, Location.Status.SUSPENDED)
 
-    bookings.sweep()
+    sweeping.sweep()
 
     assert only_booking().status == Booking.Status.ON_HOLD
 
@@ -182,7 +182,7 @@ def test_it_moves_nothing_that_a_worker_is_at(acme: Persona) -> None:
     assert Booking.objects.claim(ACME_LOCATION, timedelta(seconds=10))
     acme.location.brake(Location.Waiting.SUSPENDED, None, Location.Status.SUSPENDED)
 
-    bookings.sweep()
+    sweeping.sweep()
 
     assert only_booking().status == Booking.Status.PENDING
 
@@ -202,7 +202,7 @@ def test_it_does_not_undo_a_reconnect_that_came_while_the_old_token_failed(
     outcomes.record(Attempt(claimed), dead.value)
 
     assert Location.objects.get().status == Location.Status.ACTIVE
-    bookings.sweep()
+    sweeping.sweep()
     work_once()
     assert shown(acme)["status"] == "booked"
 

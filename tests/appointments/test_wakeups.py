@@ -13,7 +13,7 @@ import redis
 from django.conf import settings as django_settings
 from django.db import connection
 
-from appointments import bookings, tasks, wakeups
+from appointments import sweeping, tasks, wakeups
 from appointments.models import Booking
 from ghlapp.celery import app
 from sandbox import World
@@ -166,7 +166,7 @@ def test_it_finds_in_the_sweep_what_no_message_woke(acme: Persona, broker: redis
     acme.book()
     broker.flushdb()
 
-    bookings.sweep()
+    sweeping.sweep()
 
     assert broker.llen(QUEUE) == 1
 

@@ -1,0 +1,81 @@
+"""How a booking's appointment comes about: created, or found where a create's outcome was unknown.
+How it is changed afterwards is in changing.py."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError
+from django.db.models import F
+
+from appointments import contacts, differences, look, states
+from appointments.attempts import RESOLVED, Attempt, NotNow, lease_time
+from appointments.models import Booking, Intent
+from ghl.errors import SlotUnavailable
+from ghl.types import Appointment
+
+Status = Booking.Status
+
+
+def create(attempt: Attempt) -> None:
+    """Have HighLevel make the appointment, with its contact made first where only an address is known."""
+    contacts.ensure(attempt)
+    booking = attempt.booking
+    fields = {**booking.wish, "location_id": booking.location_id, "contact_id": booking.contact_id}
+    try:
+        created = attempt.create(fields)
+    except SlotUnavailable:
+        # After an earlier call of ours the slot may be taken by ourselves.
+        if booking.attempts == 0 or not _adopted(attempt, fields, booking.created_at, booking.wish_version):
+            raise
+        return
+    try:
+        _booked(attempt, created, "created", fields, booking.wish_version)
+    except IntegrityError as error:
+        # HighLevel named another booking's appointment (rule 7): what it did for this one is to be found out.
+        attempt.unresolved = True
+        raise NotNow("HighLevel gave an appointment that is not ours", look.FIRST_LOOK_AFTER) from error
+
+
+def is_resolved(attempt: Attempt, intent: Intent) -> bool:
+    """Find out what became of a create. False where the attempt has ended with that: adopted, or to be looked for
+    again; True where it surely has not happened, and the booking goes on."""
+    booking = attempt.booking
+    if _adopted(attempt, intent.fields, intent.at, intent.version):
+        return False
+    wait = look.next_look(intent.call_deadline, booking.claimed_at, booking.looks + 1)
+    if wait is not None:
+        attempt.end(booking.status_while_open, reason="not found yet", again_in=wait, looks=F("looks") + 1)
+        return False
+    states.keep(booking, lease_time(), **RESOLVED)
+    attempt.unresolved = False
+    return True
+
+
+def _adopted(attempt: Attempt, sent: dict[str, Any], since: datetime, version: int) -> bool:
+    for found in look.find(attempt, sent, since):
+        try:
+            _booked(attempt, found, "found", sent, version)
+        except IntegrityError:
+            continue  # another booking has just taken it as its own (rule 7)
+        return True
+    return False
+
+
+def _booked(
+    attempt: Attempt, appointment: Appointment, reason: str, sent: dict[str, Any], version: int
+) -> None:
+    attempt.unresolved = False
+    attempt.end(
+        Status.BOOKED,
+        reason=reason,
+        seen=version,
+        if_wish_stands={"change_requested_at": None},
+        appointment_id=appointment.id,
+        appointment_status=(appointment.appointment_status or "")[:32],
+        known=differences.shown(appointment),
+        synced=differences.properties(sent),
+        known_version=version,
+        failures=0,
+        crashes=0,
+        error=None,
+    )

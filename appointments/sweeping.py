@@ -1,0 +1,60 @@
+"""The sweep: finds what no message woke, and shows which bookings wait with their location (rules 13 and 14).
+What a woken worker does is in bookings.py."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from appointments import metrics, outcomes, states, wakeups
+from appointments.models import Booking, TimelineEntry
+
+Status = Booking.Status
+SWEPT_AT_ONCE = 500
+
+
+def sweep() -> None:
+    """Find what no message woke: bookings that are due, and those whose location's brake was pulled or released."""
+    _release_held()
+    _hold_waiting()
+    _expire()
+    due = Booking.objects.due().values_list("location_id", flat=True).distinct()
+    for location_id in due[:SWEPT_AT_ONCE]:
+        wakeups.wake(location_id)
+
+
+def _release_held() -> None:
+    free = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
+    _move_all(Booking.objects.filter(free, status=Status.ON_HOLD), Status.PENDING, "the location goes on")
+
+
+def _hold_waiting() -> None:
+    for waiting_for in outcomes.HOLDS:
+        waiting = Booking.objects.filter(
+            status=Status.PENDING,
+            next_attempt_at__lte=Now(),
+            location__not_before__gt=Now(),
+            location__waiting_for=waiting_for,
+        )
+        _move_all(waiting, Status.ON_HOLD, waiting_for, error=outcomes.held(waiting_for))
+
+
+def _expire() -> None:
+    """Bookings of a location that waits are claimed by nobody, and expire all the same."""
+    late = Booking.objects.filter(
+        status__in=Booking.WAITING, intent_open=False, expires_at__lte=Now(), location__not_before__gt=Now()
+    )
+    _move_all(late, Status.FAILED, "expired", error=outcomes.EXPIRED, next_attempt_at=None)
+
+
+def _move_all(bookings: "QuerySet[Booking]", status: Booking.Status, reason: str, **changes: Any) -> None:
+    """Move bookings that nobody works on, each with its line of history."""
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+    with transaction.atomic():
+        rows = bookings.filter(free).select_for_update(of=("self",), skip_locked=True)[:SWEPT_AT_ONCE]
+        entries = [states.state_entry(each, each.status, status, reason) for each in rows]
+        moved = [entry.booking_id for entry in entries]
+        Booking.objects.filter(pk__in=moved).update(status=status, updated_at=Now(), **changes)
+        TimelineEntry.objects.bulk_create(entries)
+    metrics.bookings_moved.labels(status).inc(len(moved))
