@@ -4,6 +4,8 @@ What bodies may hold is in requests.py, what a request leads to in bookings.py."
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -28,9 +30,11 @@ from appointments.answers import (
 from appointments.models import Booking
 from appointments.requests import (
     BookingRequest,
+    ChangeRequest,
     InvalidRequest,
     ListQuery,
     booking_request,
+    change_request,
     list_query,
 )
 from appointments.times import instant
@@ -57,6 +61,24 @@ class IdempotencyKeyReused(APIException):
     status_code = 422
     default_code = "idempotency_key_reused"
     default_detail = "This Idempotency-Key belongs to another request with a different body."
+
+
+class BookingEnded(APIException):
+    status_code = 409
+    default_code = "booking_ended"
+    default_detail = "The booking has ended or is being cancelled; it cannot be changed."
+
+
+class NotRetryable(APIException):
+    status_code = 409
+    default_code = "not_retryable"
+    default_detail = "Only a failed or rejected booking can be tried once more."
+
+
+class PreconditionFailed(APIException):
+    status_code = 412
+    default_code = "precondition_failed"
+    default_detail = "The booking has changed since the version that If-Match names."
 
 
 class BookingRejected(APIException):
@@ -180,17 +202,85 @@ class BookingPages(CursorPagination):
         return cursor
 
 
+BOOKING_ID = OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")
+IF_MATCH = OpenApiParameter(
+    "If-Match", location="header", description="The ETag of the booking as last read."
+)
+NOT_SEEN = "There is none that this key may see."
+DIFFERENT = "The booking has changed since it was read."
+
+
 class BookingDetail(APIView):
-    scopes = {"GET": BOOKINGS_READ}
+    scopes = {"GET": BOOKINGS_READ, "PATCH": BOOKINGS_WRITE}
 
     @extend_schema(
         operation_id="readBooking",
         summary="Read a booking",
-        parameters=[OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")],
-        responses={200: BookingAnswer, **_problems(_404="There is none that this key may see.")},
+        parameters=[BOOKING_ID],
+        responses={200: BookingAnswer, **_problems(_404=NOT_SEEN)},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
-        return Response(BookingAnswer.of(_booking(key_of(request), booking_id)))
+        return _shown(_booking(key_of(request), booking_id))
+
+    @extend_schema(
+        operation_id="changeBooking",
+        summary="Reschedule or change a booking",
+        description=(
+            "`inSync` is false until HighLevel has it. A change that HighLevel refuses for good, or that could not "
+            "be made for a day, is taken back, with `error` set."
+        ),
+        request=ChangeRequest,
+        parameters=[BOOKING_ID, IF_MATCH],
+        responses={
+            202: BookingAnswer,
+            **_problems(_404=NOT_SEEN, _409="The booking has ended.", _412=DIFFERENT),
+        },
+    )
+    def patch(self, request: Request, booking_id: UUID) -> Response:
+        body = change_request(request.data)
+        booking = _writable(request, booking_id)
+        fields = body.wish
+        is_cancel = fields.get("appointment_status") == "cancelled"
+        if is_cancel:
+            del fields["appointment_status"]
+        with _refusals():
+            if fields or body.ours or not is_cancel:
+                booking = bookings.change(booking, fields, _if_match(request), **body.ours)
+            if is_cancel:
+                booking = bookings.cancel(booking)
+        return _shown(booking, 202)
+
+
+class Cancel(APIView):
+    scopes = {"POST": BOOKINGS_WRITE}
+
+    @extend_schema(
+        operation_id="cancelBooking",
+        summary="Cancel a booking",
+        description="In every state, also while a call is in flight; never given up. What has ended stays as it is.",
+        request=None,
+        parameters=[BOOKING_ID, IF_MATCH],
+        responses={202: BookingAnswer, **_problems(_404=NOT_SEEN, _412=DIFFERENT)},
+    )
+    def post(self, request: Request, booking_id: UUID) -> Response:
+        with _refusals():
+            return _shown(bookings.cancel(_writable(request, booking_id), _if_match(request)), 202)
+
+
+class Retry(APIView):
+    scopes = {"POST": BOOKINGS_WRITE}
+
+    @extend_schema(
+        operation_id="retryBooking",
+        summary="Try a failed or rejected booking once more",
+        description="With a new `expiresAt`. What may have been booked before is looked for first.",
+        request=None,
+        parameters=[BOOKING_ID],
+        responses={202: BookingAnswer, **_problems(_404=NOT_SEEN, _409="It is neither failed nor rejected.")},
+    )
+    def post(self, request: Request, booking_id: UUID) -> Response:
+        with _refusals():
+            return _shown(bookings.retry(_writable(request, booking_id)), 202)
 
 
 class Timeline(APIView):
@@ -199,8 +289,8 @@ class Timeline(APIView):
     @extend_schema(
         operation_id="readTimeline",
         summary="Read what happened to a booking, oldest first",
-        parameters=[OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")],
-        responses={200: TimelineAnswer, **_problems(_404="There is none that this key may see.")},
+        parameters=[BOOKING_ID],
+        responses={200: TimelineAnswer, **_problems(_404=NOT_SEEN)},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
         entries = _booking(key_of(request), booking_id).timeline.order_by("id")
@@ -212,6 +302,38 @@ def _booking(key: ApiKey, booking_id: UUID) -> Booking:
     if booking is None:
         raise Http404
     return booking
+
+
+def _writable(request: Request, booking_id: UUID) -> Booking:
+    booking = _booking(key_of(request), booking_id)
+    if booking.location.status == Location.Status.UNINSTALLED:
+        raise LocationDisconnected
+    return booking
+
+
+def _shown(booking: Booking, status: int = 200, **headers: str) -> Response:
+    return Response(BookingAnswer.of(booking), status=status, headers={"ETag": booking.etag, **headers})
+
+
+def _if_match(request: Request) -> set[str] | None:
+    """The entity tags that are good enough (RFC 9110, 13.1.1); None where any is."""
+    given = request.headers.get("If-Match", "*")
+    return None if given.strip() == "*" else {tag.strip() for tag in given.split(",")}
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a booking cannot do, as problems."""
+    try:
+        yield
+    except bookings.Ended as error:
+        raise BookingEnded from error
+    except bookings.NotTheSame as error:
+        raise PreconditionFailed from error
+    except bookings.NotRetryable as error:
+        raise NotRetryable from error
+    except bookings.EndsTooEarly as error:
+        raise InvalidRequest(("/endTime", "The end must come after the start.")) from error
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -264,13 +386,13 @@ def _accepted(request: Request, booking: Booking, replayed: bool) -> Response:
         headers["Idempotent-Replayed"] = "true"
     seconds = _preferred_wait(request)
     if seconds is None:
-        return Response(BookingAnswer.of(booking), status=202, headers=headers)
+        return _shown(booking, 202, **headers)
     headers["Preference-Applied"] = f"wait={seconds}"
     booking = bookings.wait(booking, seconds)
     if booking.status == Booking.Status.REJECTED:
         raise BookingRejected(booking, headers)
     status = 201 if booking.status == Booking.Status.BOOKED else 202
-    return Response(BookingAnswer.of(booking), status=status, headers=headers)
+    return _shown(booking, status, **headers)
 
 
 def _preferred_wait(request: Request) -> int | None:

@@ -8,6 +8,7 @@ changing.py, what errors lead to is in outcomes.py, rows change in states.py.
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -154,8 +155,7 @@ def _usual_expiry(now: datetime, starts_at: datetime) -> datetime:
 def change(
     booking: Booking,
     fields: dict[str, Any],
-    *,
-    if_match: str | None = None,
+    if_match: Collection[str] | None = None,
     **ours: Any,
 ) -> Booking:
     """Wish for something else: `fields` under our names, `ours` for what HighLevel is not told of.
@@ -191,7 +191,7 @@ def _newer_wish() -> dict[str, Any]:
     return {"wish_version": F("wish_version") + 1, "next_attempt_at": Now()}
 
 
-def cancel(booking: Booking, if_match: str | None = None) -> Booking:
+def cancel(booking: Booking, if_match: Collection[str] | None = None) -> Booking:
     """Wish for it to be cancelled, which is never given up. Nothing happens to a booking that has ended.
 
     Where nothing can have been sent it is done at once: without its lease no worker can send anything.
@@ -235,10 +235,10 @@ def retry(booking: Booking) -> Booking:
     return booking
 
 
-def _locked(booking: Booking, if_match: str | None = None) -> Booking:
+def _locked(booking: Booking, if_match: Collection[str] | None = None) -> Booking:
     """The row as it stands, which nobody changes before this transaction ends."""
     booking = Booking.objects.select_for_update().get(pk=booking.pk)
-    if if_match is not None and if_match not in ("*", booking.etag):
+    if if_match is not None and booking.etag not in if_match:
         raise NotTheSame
     return booking
 

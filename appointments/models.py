@@ -1,6 +1,8 @@
 """Bookings and their history: what is wanted (the wish), what HighLevel is known to have (the known), and the
 work that is left. What is done with a booking is in bookings.py; how its rows change in states.py."""
 
+import hashlib
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -197,8 +199,13 @@ class Booking(models.Model):
 
     @property
     def etag(self) -> str:
-        """RFC 9110, 8.8.3: another one after every change of the row that a tenant can see."""
-        return f'"{int(self.updated_at.timestamp() * 1_000_000):x}"'
+        """RFC 9110, 8.8.3: another one after every change that matters to whoever wants to change the booking.
+
+        Attempts and their times are left out: a worker's every step would refuse the tenant's.
+        """
+        version = [self.wish, self.known_version, self.status, str(self.cancel_requested_at)]
+        version += [self.appointment_status, self.metadata, self.external_reference]
+        return f'"{hashlib.sha256(json.dumps(version, sort_keys=True).encode()).hexdigest()[:20]}"'
 
     @property
     def status_while_open(self) -> "Booking.Status":

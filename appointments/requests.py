@@ -137,19 +137,9 @@ class ContactDetails(Body):
     custom_fields: Annotated[list[CustomField], Field(max_length=100)] | None = None
 
 
-class BookingRequest(Body):
-    """Every body field of HighLevel's create-appointment under its own name, and ours beside them.
+class AppointmentFields(Body):
+    """What can be wished for when booking and when changing, under HighLevel's names."""
 
-    https://marketplace.gohighlevel.com/docs/ghl/calendars/create-appointment
-    """
-
-    calendar_id: Id
-    location_id: Annotated[
-        Id | None, Field(description="May be left out when the key covers one location.")
-    ] = None
-    contact_id: Annotated[Id | None, Field(description="This or `contact`.")] = None
-    contact: Annotated[ContactDetails | None, Field(description="Found or created before booking.")] = None
-    start_time: Time
     end_time: Time | None = None
     title: Text | None = None
     meeting_location_type: MEETING_LOCATION | None = None
@@ -162,17 +152,63 @@ class BookingRequest(Body):
     ignore_date_range: bool | None = None
     to_notify: bool | None = None
     ignore_free_slot_validation: bool | None = None
-    rrule: Annotated[Text | None, Field(description="RFC 5545; needs `ignoreFreeSlotValidation: true`.")] = (
-        None
-    )
     external_reference: ShortText | None = None
     metadata: Metadata | None = None
-    expires_at: Annotated[Time | None, Field(description="Stop trying to book then.")] = None
 
     @property
     def wish(self) -> dict[str, Any]:
         """The appointment's fields that were given, under our names."""
         return self.model_dump(exclude=NOT_THE_APPOINTMENTS, exclude_none=True)
+
+
+class BookingRequest(AppointmentFields):
+    """Every body field of HighLevel's create-appointment under its own name, and ours beside them.
+
+    https://marketplace.gohighlevel.com/docs/ghl/calendars/create-appointment
+    """
+
+    calendar_id: Id
+    location_id: Annotated[
+        Id | None, Field(description="May be left out when the key covers one location.")
+    ] = None
+    contact_id: Annotated[Id | None, Field(description="This or `contact`.")] = None
+    contact: Annotated[ContactDetails | None, Field(description="Found or created before booking.")] = None
+    start_time: Time
+    rrule: Annotated[Text | None, Field(description="RFC 5545; needs `ignoreFreeSlotValidation: true`.")] = (
+        None
+    )
+    expires_at: Annotated[Time | None, Field(description="Stop trying to book then.")] = None
+
+
+class ChangeRequest(AppointmentFields):
+    """What can be changed of a booking; what is left out stays. Moving the start alone keeps the duration.
+
+    `appointmentStatus: cancelled` is the same as cancelling. `metadata` and `externalReference` change at once;
+    null clears them.
+    """
+
+    calendar_id: Id | None = None
+    start_time: Time | None = None
+
+    @property
+    def ours(self) -> dict[str, Any]:
+        """What HighLevel is not told of, as columns."""
+        given: dict[str, Any] = {}
+        if "external_reference" in self.model_fields_set:
+            given["external_reference"] = self.external_reference
+        if "metadata" in self.model_fields_set:
+            given["metadata"] = self.metadata or {}
+        return given
+
+
+FIXED = ("locationId", "contactId", "contact", "rrule", "expiresAt")
+
+
+def change_request(parsed: Any) -> ChangeRequest:
+    """The change in a parsed body. Raises InvalidRequest."""
+    if isinstance(parsed, Mapping) and (fixed := [name for name in FIXED if name in parsed]):
+        raise InvalidRequest(*((f"/{name}", "This cannot be changed.") for name in fixed))
+    return _read(ChangeRequest, parsed)
 
 
 NOT_THE_APPOINTMENTS = {

@@ -8,4 +8,6 @@ urlpatterns = [
     path("bookings", api.BookingList.as_view()),
     path("bookings/<uuid:booking_id>", api.BookingDetail.as_view()),
     path("bookings/<uuid:booking_id>/timeline", api.Timeline.as_view()),
+    path("bookings/<uuid:booking_id>/cancel", api.Cancel.as_view()),
+    path("bookings/<uuid:booking_id>/retry", api.Retry.as_view()),
 ]

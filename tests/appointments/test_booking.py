@@ -83,7 +83,7 @@ def test_it_refreshes_once_for_a_call_and_then_comes_back(acme: Persona, highlev
 
     assert only_booking().status == Booking.Status.PENDING
     assert highlevel.tokens.issued["refresh_token"] == 1
-    assert only_booking().intent is None
+    assert not only_booking().intent_open
     assert hurry(only_booking()).status == Booking.Status.BOOKED
 
 
@@ -230,11 +230,11 @@ def test_it_commits_the_intent_before_the_call_leaves(acme: Persona, highlevel: 
 
     booking = only_booking()
     worker.join()
-    assert booking.intent is not None
+    assert booking.intent_open
     assert booking.intent["start_time"] == booking_body()["startTime"]
     assert booking.intent_version == 1
     assert booking.lease_until > booking.call_deadline
-    assert only_booking().intent is None
+    assert not only_booking().intent_open
 
 
 def test_it_wakes_another_worker_while_more_is_due(acme: Persona, highlevel: World) -> None:

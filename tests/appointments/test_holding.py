@@ -168,7 +168,12 @@ def test_it_expires_on_hold(acme: Persona, highlevel: World, at_accept: bool) ->
 def test_it_does_not_expire_on_hold_what_highlevel_may_have_done(acme: Persona) -> None:
     acme.book()
     Booking.objects.update(
-        expires_at=Now(), intent={"title": "x"}, intent_at=Now(), call_deadline=Now(), next_attempt_at=Now()
+        expires_at=Now(),
+        intent_open=True,
+        intent={"title": "x"},
+        intent_at=Now(),
+        call_deadline=Now(),
+        next_attempt_at=Now(),
     )
     acme.location.brake(Location.Waiting.SUSPENDED, None, Location.Status.SUSPENDED)
 
@@ -215,7 +220,14 @@ def test_it_fails_where_the_app_was_uninstalled(
     Location.objects.update(status=Location.Status.UNINSTALLED)
     if intent is not None:
         sent = {**only_booking().wish, "location_id": ACME_LOCATION, "contact_id": "c"}
-        Booking.objects.update(intent=sent, intent_version=1, intent_at=Now(), call_deadline=Now())
+        Booking.objects.update(
+            intent_open=True,
+            intent_operation="create",
+            intent=sent,
+            intent_version=1,
+            intent_at=Now(),
+            call_deadline=Now(),
+        )
 
     work_once()
 

@@ -105,7 +105,7 @@ def test_it_tries_again_where_nobody_answers_the_call(
     assert shown["error"]["code"] == "upstream_unavailable"
     assert shown["error"]["upstreamStatus"] is None
     assert shown["nextAttemptAt"] is not None
-    assert only_booking().intent is None
+    assert not only_booking().intent_open
     assert hurry(only_booking()).status == Booking.Status.BOOKED
     assert calls(highlevel, "list_events") == 0
     assert only_booking().failures == 0
@@ -181,7 +181,7 @@ def test_it_does_not_take_a_failed_refresh_for_a_failed_booking(
     booking = only_booking()
     assert booking.status == Booking.Status.PENDING
     assert booking.error["code"] == "upstream_unavailable"
-    assert booking.intent is None
+    assert not booking.intent_open
     # Ten seconds later the same refresh token may be sent again.
     Token.objects.update(refresh_started_at=Now() - timedelta(seconds=11))
     assert hurry(booking).status == Booking.Status.BOOKED

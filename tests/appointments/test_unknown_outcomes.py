@@ -70,7 +70,7 @@ def test_it_adopts_what_highlevel_did(acme: Persona, highlevel: World, kind: str
     assert booking.appointment_id == appointment.id
     assert booking.in_sync
     assert booking.error is None
-    assert booking.intent is None
+    assert not booking.intent_open
     assert calls(highlevel) == 1
 
 
@@ -238,7 +238,7 @@ def test_it_does_not_believe_an_id_that_belongs_to_another_booking(
     second = Booking.objects.latest("id")
 
     assert second.status == Booking.Status.PENDING
-    assert second.intent is not None
+    assert second.intent_open
     assert second.appointment_id is None
 
 
@@ -257,7 +257,7 @@ def test_it_lets_a_twin_wait_for_an_unresolved_create_and_books_both(
     first, second = Booking.objects.order_by("id")
     assert calls(highlevel) == 1
     assert [each.status for each in (first, second)] == ["pending", "pending"]
-    assert second.intent is None
+    assert not second.intent_open
     assert second.attempts == 0
 
     hurry(second)
@@ -296,7 +296,7 @@ def test_it_expires_once_looks_have_found_nothing(acme: Persona, highlevel: Worl
 
     assert booking.status == Booking.Status.FAILED
     assert booking.error["code"] == "expired"
-    assert booking.intent is None
+    assert not booking.intent_open
     assert booking.unresolved_slot is None
     assert calls(highlevel) == 1
 
@@ -343,7 +343,7 @@ def test_it_finishes_what_a_killed_worker_began(
     worker.wait()
 
     abandoned = only_booking()
-    assert abandoned.intent is not None
+    assert abandoned.intent_open
     work_once()
     assert calls(highlevel) == 1, "its lease still stands"
     until(lambda: finished(highlevel))
