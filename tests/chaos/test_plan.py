@@ -72,5 +72,7 @@ def test_highlevel_keeps_the_condition_of_the_promise() -> None:
 
 
 def test_the_extra_messages_are_ones_that_the_workers_know() -> None:
+    app.loader.import_default_modules()
+
     assert {messages.CONVERGE, messages.SWEEP, messages.REFRESH} <= set(app.tasks)
     assert settings.CELERY_TASK_DEFAULT_QUEUE == messages.QUEUE
