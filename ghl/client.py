@@ -172,10 +172,17 @@ class Client:
             raise ValueError("an upsert with tags replaces all the contact has")
         return self._line.ask(endpoints.UPSERT_CONTACT, answers.contact, token=token, body=body, calls=calls)
 
-    def get_location(self, token: str, location_id: str, *, calls: Calls = None) -> LocationDetails:
+    def get_location(
+        self, token: str, location_id: str, *, timeout: float | None = None, calls: Calls = None
+    ) -> LocationDetails:
         """A sub-account. https://marketplace.gohighlevel.com/docs/ghl/locations/get-location"""
         return self._line.ask(
-            endpoints.GET_LOCATION, answers.location, ids=(location_id,), token=token, calls=calls
+            endpoints.GET_LOCATION,
+            answers.location,
+            ids=(location_id,),
+            token=token,
+            timeout=timeout,
+            calls=calls,
         )
 
 

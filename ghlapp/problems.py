@@ -4,6 +4,7 @@ JSON parser in front of them. What can go wrong is defined where the fact is kno
 import json
 import logging
 import math
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -13,7 +14,10 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.defaults import page_not_found, server_error
 from psycopg_pool import PoolTimeout
 from rest_framework import exceptions, status
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ghlapp.middleware import request_id
@@ -41,6 +45,16 @@ class BodyTooLarge(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "body_too_large"
     default_detail = "The body is larger than this route takes."
+
+
+class AlwaysJSON(DefaultContentNegotiation):
+    """There is one representation; a client whose `Accept` leaves it out is better served with it than with a 406."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        only = next(iter(renderers))
+        return only, only.media_type or ""
 
 
 class StrictJSONParser(BaseParser):

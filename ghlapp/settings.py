@@ -145,6 +145,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": SWEEP_SECONDS,
         "options": {"expires": SWEEP_SECONDS},
     },
+    "remove sessions that have run out": {
+        "task": "oauth.tasks.clear_sessions",
+        "schedule": 6 * 3600,
+        "options": {"expires": 3600},
+    },
 }
 
 # Set by the runner: web and worker processes share their numbers through files there.
@@ -167,6 +172,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["oauth.access.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["ghlapp.problems.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ghlapp.problems.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ghlapp.problems.handle",
     "UNAUTHENTICATED_USER": None,
@@ -188,7 +194,6 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
 }
 
 # --- Logs -------------------------------------------------------------------------------------------------

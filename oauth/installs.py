@@ -14,6 +14,9 @@ from oauth.models import Agency, Location
 
 log = logging.getLogger(__name__)
 
+# A person waits for the page that shows the name.
+DESCRIBE_SECONDS = 5.0
+
 
 class AgencyInstall(Exception):
     """The grant is an agency's: it names no location, so there is nothing to book in yet."""
@@ -55,7 +58,7 @@ def describe(location: Location) -> None:
     try:
         details = authorized(
             vault.LocationTokens(location.pk),
-            lambda token: upstream.client().get_location(token, location.pk),
+            lambda token: upstream.client().get_location(token, location.pk, timeout=DESCRIBE_SECONDS),
         )
     except (HighLevelError, vault.TokenUnavailable) as error:
         log.warning("The name of location %s could not be read: %s", location.pk, error)

@@ -92,6 +92,10 @@ class LocationTokens:
 
     def _read(self) -> Token:
         stored = Token.objects.select_related("location").filter(location_id=self._location_id).first()
+        if stored is None:
+            # Whatever took the token away: the brake keeps its bookings from asking for it in vain.
+            lost = Location.objects.get(pk=self._location_id)
+            lost.brake(Location.Waiting.NEEDS_RECONNECT, None, Location.Status.NEEDS_RECONNECT)
         if stored is None or stored.location.status in Location.DISCONNECTED:
             raise NeedsReconnect("The location holds no working token")
         return stored

@@ -12,10 +12,11 @@ import time_machine
 from django.conf import settings as configured
 from django.contrib.sessions.models import Session
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from ghl.types import parse_token_grant
-from oauth import installs
+from oauth import installs, tasks
 from oauth.models import Agency, Location, Token
 from oauth.vault import LocationTokens
 from oauth.views import CONNECTED
@@ -308,3 +309,15 @@ def test_it_survives_installs_of_a_new_location_at_the_same_time(highlevel: Worl
     assert Location.objects.count() == Agency.objects.count() == Token.objects.count() == 1
     assert stored(THIRD_LOCATION).version == 8
     assert highlevel.tokens.grant_of(LocationTokens(THIRD_LOCATION).token()) is not None
+
+
+def test_it_removes_the_sessions_that_have_run_out(client: Client, db: None) -> None:
+    client.get("/oauth/install")
+    client.cookies.clear()
+    client.get("/oauth/install")
+    kept, run_out = Session.objects.all()
+    Session.objects.filter(pk=run_out.pk).update(expire_date=timezone.now() - timedelta(seconds=1))
+
+    tasks.clear_sessions()
+
+    assert [session.pk for session in Session.objects.all()] == [kept.pk]
