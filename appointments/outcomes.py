@@ -60,7 +60,8 @@ def record(attempt: Attempt, error: Exception) -> None:
         case states.WishChanged():
             _again(attempt, timedelta(0), reason="the wish has changed")
         case errors.LocationInactive():
-            attempt.booking.location.brake(Waiting.SUSPENDED, SUSPENDED_FOR, Location.Status.SUSPENDED)
+            # The brake alone: only what the token endpoint says makes a location suspended, or active again.
+            attempt.booking.location.brake(Waiting.SUSPENDED, SUSPENDED_FOR)
             _hold(attempt, error, Waiting.SUSPENDED)
         case TokenUnavailable():
             _go_without_token(attempt, error)
