@@ -24,16 +24,20 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
     instance = _fresh_instance()
+    run = Run(Stack(instance, options.locations), say)
+    broken = False
     try:
-        with Stack(instance, options.locations) as stack:
+        with run.stack as stack:
             say(f"The stack runs after {time.monotonic() - began:.0f} s; its logs are in {stack.logs}.")
-            run = Run(stack, say)
             for seed, scene in _scenes(options):
                 run.scene(seed, scene)
     except StartError as error:
         say(str(error))
-        return 1
-    return _sum_up(run, instance, time.monotonic() - began)
+        broken = True
+    good = _sum_up(run, time.monotonic() - began) and not broken
+    if good:
+        LocalServers(instance).remove()
+    return 0 if good else 1
 
 
 def say(line: str = "") -> None:
@@ -53,7 +57,8 @@ def _of_seed(seed: int, options: argparse.Namespace) -> list[Scene]:
     return chosen(options.fault, options.bookings, options.seconds, together=options.together)
 
 
-def _sum_up(run: Run, instance: Path, seconds: float) -> int:
+def _sum_up(run: Run, seconds: float) -> bool:
+    """Whether nothing was lost and nothing doubled."""
     lost, doubled = totals(run.verdicts)
     accepted = sum(each.accepted for each in run.verdicts)
     say(f"\n{table(run.verdicts, FAULTS)}\n")
@@ -68,10 +73,7 @@ def _sum_up(run: Run, instance: Path, seconds: float) -> int:
     for details in run.details:
         say(f"{details}\n")
     say(f"lost {lost}, doubled {doubled}")
-    good = lost == doubled == 0 and accepted > 0
-    if good:
-        LocalServers(instance).remove()
-    return 0 if good else 1
+    return lost == doubled == 0 and accepted > 0
 
 
 def _refusals(run: Run) -> str:
