@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         broken = True
     good = _sum_up(run, time.monotonic() - began) and not broken
-    if good:
+    if good and not run.ended:
         LocalServers(instance).remove()
     return 0 if good else 1
 
@@ -69,6 +69,7 @@ def _sum_up(run: Run, seconds: float) -> bool:
     said = ", ".join(f"{count} x {answer}" for answer, count in sorted(run.answers.items()))
     say(f"answers to tenants: {said}")
     say(f"refused at the door: {_refusals(run)}")
+    say(f"processes that ended by themselves, and were started again: {run.ended}")
     say(f"{len(run.verdicts)} bookings asked for in {seconds / 60:.1f} minutes\n")
     for details in run.details:
         say(f"{details}\n")

@@ -59,6 +59,8 @@ class Run:
     missing: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
     details: list[str] = field(default_factory=list)
+    # Processes that ended without our doing; the stack's guardian would have to start them again.
+    ended: int = 0
     _batches: int = 0
 
     def scene(self, seed: int, scene: Scene) -> None:
@@ -170,6 +172,7 @@ class Run:
         )
         for note in self.stack.news:
             self.say(f"         {note}")
+        self.ended += len(self.stack.news)
         self.stack.news.clear()
         for verdict in verdicts:
             if not verdict.good:
