@@ -249,4 +249,6 @@ def test_it_holds_where_highlevel_calls_the_account_inactive_at_a_call(
 
     assert shown(acme)["status"] == "on_hold"
     assert shown(acme)["error"]["code"] == "location_suspended"
-    assert Location.objects.get().status == Location.Status.SUSPENDED
+    # Only the token endpoint's word makes it suspended: nothing else would make it active again.
+    location = Location.objects.get()
+    assert (location.status, location.waiting_for) == (Location.Status.ACTIVE, Location.Waiting.SUSPENDED)
