@@ -45,9 +45,9 @@ def say(line: str = "") -> None:
 
 
 def _scenes(options: argparse.Namespace) -> list[tuple[int, Scene]]:
+    seeds = options.seed or range(1, options.seeds + 1)
     if options.short:
-        return [(options.seed or 1, scene) for scene in short_scenes()]
-    seeds = [options.seed] if options.seed is not None else range(1, options.seeds + 1)
+        return [(seeds[0], scene) for scene in short_scenes()]
     return [(seed, scene) for seed in seeds for scene in _of_seed(seed, options)]
 
 
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many, from 1 on (default: %(default)s)")
     parser.add_argument("--bookings", type=int, default=500, help="for each seed (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--seed", type=int, action="append", help="this one alone; may be repeated")
     parser.add_argument(
         "--fault", action="append", choices=[ALL_UPSTREAM, *FAULTS], help="these alone; may be repeated"
     )
