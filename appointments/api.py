@@ -238,16 +238,17 @@ class BookingDetail(APIView):
     )
     def patch(self, request: Request, booking_id: UUID) -> Response:
         body = change_request(request.data)
-        booking = _writable(request, booking_id)
+        booking, if_match = _writable(request, booking_id), _if_match(request)
         fields = body.wish
         is_cancel = fields.get("appointment_status") == "cancelled"
         if is_cancel:
             del fields["appointment_status"]
         with _refusals():
             if fields or body.ours or not is_cancel:
-                booking = bookings.change(booking, fields, _if_match(request), **body.ours)
+                booking = bookings.change(booking, fields, if_match, **body.ours)
+                if_match = None  # it was right, and the change has made another one
             if is_cancel:
-                booking = bookings.cancel(booking)
+                booking = bookings.cancel(booking, if_match)
         return _shown(booking, 202)
 
 
@@ -332,8 +333,8 @@ def _refusals() -> Iterator[None]:
         raise PreconditionFailed from error
     except bookings.NotRetryable as error:
         raise NotRetryable from error
-    except bookings.EndsTooEarly as error:
-        raise InvalidRequest(("/endTime", "The end must come after the start.")) from error
+    except bookings.ImpossibleEnd as error:
+        raise InvalidRequest(*(("/endTime", mistake) for mistake in error.args)) from error
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -127,15 +127,17 @@ class Attempt:
         again_in: timedelta | None = states.NEVER,
         **changes: Any,
     ) -> None:
-        """Write the attempt's outcome (see `states.move`), its calls and what is now known about the intent."""
+        """Write the attempt's outcome (see `states.move`), its calls and what is now known about the intent.
+
+        What settles it brings RESOLVED itself: were that not to be written after all, nothing would be settled.
+        """
         states.move(
             self.booking,
             status,
             reason=reason,
             calls=self.calls,
             again_in=again_in,
-            **self._about_the_intent(),
-            **changes,
+            **{**self._about_the_intent(), **changes},
         )
 
     def _about_the_intent(self) -> dict[str, Any]:

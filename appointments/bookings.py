@@ -21,7 +21,7 @@ from django.utils import timezone
 from appointments import changing, creating, differences, metrics, outcomes, states, wakeups
 from appointments.attempts import CREATE, Attempt, NotNow, lease_time
 from appointments.models import Booking, Intent
-from appointments.times import instant, moved
+from appointments.times import mistakes_of_end, moved
 from ghl.errors import HighLevelError
 from oauth.models import Location, Tenant
 from oauth.vault import TokenUnavailable
@@ -68,8 +68,8 @@ class Ended(Exception):
     """The booking has ended or is being cancelled: there is nothing to change."""
 
 
-class EndsTooEarly(Exception):
-    """The end would come before the start."""
+class ImpossibleEnd(Exception):
+    """The change would give the appointment an end that cannot be; its arguments say why."""
 
 
 class NotTheSame(Exception):
@@ -160,7 +160,7 @@ def change(
 ) -> Booking:
     """Wish for something else: `fields` under our names, `ours` for what HighLevel is not told of.
 
-    Moving the start alone keeps the duration. Raises Ended, NotTheSame, or EndsTooEarly.
+    Moving the start alone keeps the duration. Raises Ended, NotTheSame, or ImpossibleEnd.
     """
     with transaction.atomic():
         booking = _locked(booking, if_match)
@@ -169,7 +169,11 @@ def change(
         wish = _wish(booking.wish, fields)
         changes = {**ours, "updated_at": Now()}
         if wish != booking.wish:
-            changes |= {**differences.wish_columns(wish), **_newer_wish(), "change_requested_at": Now()}
+            changes |= {
+                **differences.wish_columns(wish),
+                **_newer_wish(booking),
+                "change_requested_at": Now(),
+            }
         Booking.objects.filter(pk=booking.pk).update(**changes)
         if wish != booking.wish:
             states.state_entry(booking, booking.status, booking.status, "change requested").save()
@@ -180,15 +184,22 @@ def change(
 
 def _wish(wish: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     changed = {**wish, **fields}
-    if "start_time" in fields and "end_time" not in fields and "end_time" in wish:
-        changed["end_time"] = moved(wish["end_time"], wish["start_time"], fields["start_time"])
-    if "end_time" in changed and instant(changed["end_time"]) <= instant(changed["start_time"]):
-        raise EndsTooEarly
+    if "end_time" not in changed or not differences.TIMES & fields.keys():
+        return changed
+    try:
+        if "end_time" not in fields:
+            changed["end_time"] = moved(wish["end_time"], wish["start_time"], fields["start_time"])
+    except ValueError as error:
+        raise ImpossibleEnd(str(error)) from error
+    if mistakes := mistakes_of_end(changed["start_time"], changed["end_time"]):
+        raise ImpossibleEnd(*mistakes)
     return changed
 
 
-def _newer_wish() -> dict[str, Any]:
-    return {"wish_version": F("wish_version") + 1, "next_attempt_at": Now()}
+def _newer_wish(booking: Booking) -> dict[str, Any]:
+    # The error of a change that was taken back says nothing about the next one.
+    error = None if booking.in_sync else booking.error
+    return {"wish_version": F("wish_version") + 1, "next_attempt_at": Now(), "error": error}
 
 
 def cancel(booking: Booking, if_match: Collection[str] | None = None) -> Booking:
@@ -200,11 +211,12 @@ def cancel(booking: Booking, if_match: Collection[str] | None = None) -> Booking
         booking = _locked(booking, if_match)
         if booking.is_ended or booking.cancel_requested_at is not None:
             return booking
-        changes = {"cancel_requested_at": Now(), "updated_at": Now(), **_newer_wish()}
+        changes = {"cancel_requested_at": Now(), "updated_at": Now(), **_newer_wish(booking)}
         status, reason = Status(booking.status), "cancel requested"
         if booking.appointment_id is None and not booking.intent_open:
             status, reason = Status.CANCELLED, "cancelled before it was booked"
-            changes |= {"status": status, "lease": None, "lease_until": None, "next_attempt_at": None}
+            changes |= {"status": status, "lease": None, "lease_until": None}
+            changes |= {"next_attempt_at": None, "error": None}
         Booking.objects.filter(pk=booking.pk).update(**changes)
         states.state_entry(booking, booking.status, status, reason).save()
     wakeups.wake(booking.location_id)
@@ -218,17 +230,21 @@ def retry(booking: Booking) -> Booking:
         booking = _locked(booking)
         if booking.status not in states.VERDICTS:
             raise NotRetryable
-        Booking.objects.filter(pk=booking.pk).update(
-            status=Status.PENDING,
-            expires_at=_usual_expiry(timezone.now(), booking.starts_at),
-            error=None,
-            failures=0,
-            crashes=0,
-            contact_attempts=0,
-            intent_open=booking.intent is not None,
-            updated_at=Now(),
-            **_newer_wish(),
-        )
+        changes = {
+            **_newer_wish(booking),
+            "status": Status.PENDING,
+            "expires_at": _usual_expiry(timezone.now(), booking.starts_at),
+            # The newest wish counts.
+            "cancel_requested_at": None,
+            "error": None,
+            "failures": 0,
+            "crashes": 0,
+            "contact_attempts": 0,
+            "intent_open": booking.intent is not None,
+            "looks": 0,
+            "updated_at": Now(),
+        }
+        Booking.objects.filter(pk=booking.pk).update(**changes)
         states.state_entry(booking, booking.status, Status.PENDING, "retry requested").save()
     wakeups.wake(booking.location_id)
     booking.refresh_from_db()

@@ -14,43 +14,43 @@ from ghl.types import Appointment
 from oauth import upstream
 
 Status = Booking.Status
-CANCELLED = "cancelled"
+CANCELLED = differences.CANCELLED
 # A change that could not be made for so long is taken back; a cancel never is (rule 10).
 CHANGE_LIFE = timedelta(days=1)
 
 
 def cancel(attempt: Attempt) -> None:
     """Have HighLevel show the appointment as cancelled; it keeps its history there."""
-    appointment_id = attempt.booking.appointment_id
-    if appointment_id is None:
-        attempt.end(Status.CANCELLED, reason="cancelled before it was booked", error=None)
+    booking = attempt.booking
+    if booking.appointment_id is None:
+        _end_cancelled(attempt, "cancelled before it was booked")
         return
-    _write(attempt, appointment_id, {"appointment_status": CANCELLED})
+    has_it = booking.known.get("appointment_status") == CANCELLED
+    if has_it or _write(attempt, {"appointment_status": CANCELLED}):
+        _end_cancelled(attempt, "cancelled")
 
 
 def change(attempt: Attempt) -> None:
     """Have HighLevel show what is wished, but for what somebody changed there since the tenant wished for it."""
     booking = attempt.booking
     if booking.change_requested_at and booking.change_requested_at + CHANGE_LIFE <= booking.claimed_at:
-        outcomes.take_back(attempt, booking.error or outcomes.NOT_CHANGED)
+        outcomes.take_back(attempt, outcomes.not_changed(booking))
         return
-    appointment_id = str(booking.appointment_id)
-    try:
-        found = _read(attempt, appointment_id)
-    except AppointmentNotFound:
-        _gone(attempt)
-        return
-    if _is_cancelled(found) and "appointment_status" not in differences.unsent(booking.wish, booking.synced):
-        _gone(attempt)
+    found = _read(attempt)
+    if found is None or _is_cancelled_there(booking, found):
+        _end_cancelled(attempt, GONE)
         return
     _take_over(attempt, found)
     todo = differences.unsent(booking.wish, booking.synced)
-    if todo:
-        # HighLevel sets a status that is left out to `confirmed`.
-        kept = {"appointment_status": found.appointment_status} if found.appointment_status else {}
-        _write(attempt, appointment_id, {**kept, **differences.options(booking.wish), **todo})
-    else:
-        _changed(attempt, found, {}, booking.wish_version)
+    if not todo:
+        _end_changed(attempt, found, differences.options(booking.wish), "as HighLevel has it")
+        return
+    # HighLevel sets a status that is left out to `confirmed`.
+    kept = {"appointment_status": found.appointment_status} if found.appointment_status else {}
+    sent = {**kept, **differences.options(booking.wish), **todo}
+    if answer := _write(attempt, sent):
+        booking.known = differences.known_after(booking.known, sent, differences.shown(answer))
+        _end_changed(attempt, answer, sent, "changed")
 
 
 def is_resolved(attempt: Attempt, intent: Intent) -> bool:
@@ -59,36 +59,50 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
     A change would do no harm twice, but one that HighLevel is still busy with must not land after a newer one.
     """
     booking = attempt.booking
-    try:
-        found = _read(attempt, str(booking.appointment_id))
-    except AppointmentNotFound:
-        _gone(attempt)
+    found = _read(attempt)
+    if found is None:
+        _end_cancelled(attempt, GONE)
         return False
-    if differences.has(differences.shown(found), intent.fields):
-        _changed(attempt, found, intent.fields, intent.version)
-        return False
-    wait = look.next_look(intent.call_deadline, booking.claimed_at, booking.looks + 1)
+    before = {**booking.synced, **booking.known}
+    landed = differences.has_landed(intent.fields, before, differences.shown(found))
+    wait = None if landed else look.next_look(intent.call_deadline, booking.claimed_at, booking.looks + 1)
     if wait is not None:
         attempt.end(booking.status_while_open, reason="not seen yet", again_in=wait, looks=F("looks") + 1)
         return False
-    states.keep(booking, lease_time(), **RESOLVED)
+    if landed:
+        booking.synced = differences.synced_after(booking.wish, booking.synced, intent.fields)
+        booking.known = differences.known_after(booking.known, intent.fields, intent.fields)
+    else:
+        booking.synced = differences.without_unseen(booking.synced, intent.fields)
+    states.keep(booking, lease_time(), synced=booking.synced, known=booking.known, **RESOLVED)
     attempt.unresolved = False
     return True
 
 
-def _read(attempt: Attempt, appointment_id: str) -> Appointment:
-    return attempt.ask(
-        lambda token: upstream.client().get_appointment(token, appointment_id, calls=attempt.calls)
-    )
-
-
-def _write(attempt: Attempt, appointment_id: str, fields: dict[str, Any]) -> None:
+def _read(attempt: Attempt) -> Appointment | None:
+    """The appointment as it stands; None where somebody deleted it."""
+    appointment_id = str(attempt.booking.appointment_id)
     try:
-        answer = attempt.change(appointment_id, fields)
+        return attempt.ask(
+            lambda token: upstream.client().get_appointment(token, appointment_id, calls=attempt.calls)
+        )
     except AppointmentNotFound:
-        _gone(attempt)
-        return
-    _changed(attempt, answer, fields, attempt.booking.wish_version)
+        return None
+
+
+def _write(attempt: Attempt, fields: dict[str, Any]) -> Appointment | None:
+    """The changed appointment; None where somebody deleted it, with which the attempt has ended."""
+    try:
+        return attempt.change(str(attempt.booking.appointment_id), fields)
+    except AppointmentNotFound:
+        _end_cancelled(attempt, GONE)
+        return None
+
+
+def _is_cancelled_there(booking: Booking, found: Appointment) -> bool:
+    """Unless the tenant has wished for another status since."""
+    newer = differences.unsent(booking.wish, booking.synced)
+    return differences.is_cancelled(found) and "appointment_status" not in newer
 
 
 def _take_over(attempt: Attempt, found: Appointment) -> None:
@@ -109,38 +123,34 @@ def _take_over(attempt: Attempt, found: Appointment) -> None:
         )
 
 
-def _changed(attempt: Attempt, answer: Appointment, sent: dict[str, Any], version: int) -> None:
+def _end_changed(attempt: Attempt, answer: Appointment, sent: dict[str, Any], reason: str) -> None:
     booking = attempt.booking
-    attempt.unresolved = False
-    given = differences.properties(sent)
-    cancelled = booking.cancel_requested_at is not None and given.get("appointment_status") == CANCELLED
     attempt.end(
-        Status.CANCELLED if cancelled else Status.BOOKED,
-        reason="cancelled" if cancelled else "changed",
-        seen=version,
+        Status.BOOKED,
+        reason=reason,
+        noted=True,
         if_wish_stands={"change_requested_at": None},
         appointment_status=(answer.appointment_status or booking.appointment_status)[:32],
-        known={**booking.known, **differences.shown(answer)},
-        # What was not asked for is not a wish: the status that was only passed through stays HighLevel's.
-        synced={**booking.synced, **{name: given[name] for name in given if name in booking.wish}},
-        known_version=version,
+        known=booking.known,
+        synced=differences.synced_after(booking.wish, booking.synced, sent),
+        known_version=booking.wish_version,
         failures=0,
         crashes=0,
         error=None,
+        **RESOLVED,
     )
 
 
-def _is_cancelled(found: Appointment) -> bool:
-    return found.deleted or found.appointment_status == CANCELLED
+GONE = "cancelled in HighLevel"
 
 
-def _gone(attempt: Attempt) -> None:
-    """Somebody cancelled or deleted it in HighLevel."""
-    attempt.unresolved = False
+def _end_cancelled(attempt: Attempt, reason: str) -> None:
     attempt.end(
         Status.CANCELLED,
-        reason="cancelled in HighLevel",
-        appointment_status=CANCELLED,
+        reason=reason,
+        appointment_status=CANCELLED if attempt.booking.appointment_id else "",
         failures=0,
+        crashes=0,
         error=None,
+        **RESOLVED,
     )

@@ -1,7 +1,7 @@
 """How a booking's appointment comes about: created, or found where a create's outcome was unknown.
 How it is changed afterwards is in changing.py."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError
@@ -32,7 +32,6 @@ def create(attempt: Attempt) -> None:
         _booked(attempt, created, "created", fields, booking.wish_version)
     except IntegrityError as error:
         # HighLevel named another booking's appointment (rule 7): what it did for this one is to be found out.
-        attempt.unresolved = True
         raise NotNow("HighLevel gave an appointment that is not ours", look.FIRST_LOOK_AFTER) from error
 
 
@@ -54,7 +53,7 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
 def _adopted(attempt: Attempt, sent: dict[str, Any], since: datetime, version: int) -> bool:
     for found in look.find(attempt, sent, since):
         try:
-            _booked(attempt, found, "found", sent, version)
+            _booked(attempt, found, "found", sent, version, as_sent=differences.is_as_sent(found, sent))
         except IntegrityError:
             continue  # another booking has just taken it as its own (rule 7)
         return True
@@ -62,20 +61,28 @@ def _adopted(attempt: Attempt, sent: dict[str, Any], since: datetime, version: i
 
 
 def _booked(
-    attempt: Attempt, appointment: Appointment, reason: str, sent: dict[str, Any], version: int
+    attempt: Attempt,
+    appointment: Appointment,
+    reason: str,
+    sent: dict[str, Any],
+    version: int,
+    *,
+    as_sent: bool = True,
 ) -> None:
-    attempt.unresolved = False
+    """It is made. Where somebody moved or cancelled it before the look (`as_sent`), the next step takes that over."""
     attempt.end(
         Status.BOOKED,
         reason=reason,
+        again_in=states.NEVER if as_sent else timedelta(0),
         seen=version,
         if_wish_stands={"change_requested_at": None},
         appointment_id=appointment.id,
         appointment_status=(appointment.appointment_status or "")[:32],
-        known=differences.shown(appointment),
-        synced=differences.properties(sent),
-        known_version=version,
+        known=differences.shown(appointment) if as_sent else {},
+        synced=sent,
+        known_version=version if as_sent else 0,
         failures=0,
         crashes=0,
         error=None,
+        **RESOLVED,
     )

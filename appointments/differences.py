@@ -8,6 +8,7 @@ from ghl.types import CHANGE_FIELDS, Appointment
 
 Fields = dict[str, Any]
 
+CANCELLED = "cancelled"
 TIMES = frozenset({"start_time", "end_time"})
 # They say how a call is to be made and are no property of the appointment.
 OPTIONS = ("ignore_date_range", "to_notify", "ignore_free_slot_validation")
@@ -47,32 +48,61 @@ def options(wish: Fields) -> Fields:
     return {name: wish[name] for name in OPTIONS if name in wish}
 
 
-def properties(sent: Fields) -> Fields:
-    """What was sent without the options."""
-    return {name: value for name, value in sent.items() if name not in OPTIONS}
+def is_cancelled(found: Appointment) -> bool:
+    return found.deleted or found.appointment_status == CANCELLED
 
 
-def has(found: Fields, sent: Fields) -> bool:
-    """Whether HighLevel shows all that was sent. What it does not show at all it may have or not: no."""
-    return all(name in found and same(name, found[name], value) for name, value in properties(sent).items())
+def is_as_sent(found: Appointment, sent: Fields) -> bool:
+    """Whether nobody has moved, changed or cancelled what a create made, as far as HighLevel shows it."""
+    seen = shown(found)
+    return not is_cancelled(found) and all(
+        same(name, seen[name], sent[name]) for name in SHOWN if name in seen and name in sent
+    )
+
+
+def has_landed(sent: Fields, before: Fields, found: Fields) -> bool:
+    """Whether a change was carried out: something that it alone can have changed is as it was sent.
+
+    Not all of it, for somebody may have changed some of it again.
+    """
+    telling = [name for name in SHOWN if name in sent and not same(name, before.get(name), sent[name])]
+    return any(name in found and same(name, found[name], sent[name]) for name in telling)
+
+
+def synced_after(wish: Fields, synced: Fields, sent: Fields) -> Fields:
+    """What was not asked for is not a wish: the status that was only passed through stays HighLevel's."""
+    return {**synced, **{name: sent[name] for name in sent if name in wish}}
+
+
+def known_after(known: Fields, sent: Fields, seen: Fields) -> Fields:
+    """What was not sent stays as it was read, so that somebody else's change meanwhile is noticed yet."""
+    told = {*sent, *TIMES} if TIMES & sent.keys() else {*sent}
+    return {**known, **{name: seen[name] for name in SHOWN if name in told and name in seen}}
+
+
+def without_unseen(synced: Fields, sent: Fields) -> Fields:
+    """Without what was sent and HighLevel does not show: whether it has that cannot be seen, so it is sent again."""
+    return {name: value for name, value in synced.items() if name in SHOWN or name not in sent}
 
 
 def taken_back(wish: Fields, synced: Fields) -> Fields:
-    """The wish without what HighLevel has not been given."""
-    gone = unsent(wish, synced)
-    kept = {name: value for name, value in wish.items() if name not in gone}
-    return {**kept, **{name: synced[name] for name in gone if name in synced}}
+    """The wish without what HighLevel has not been given, the options of that call included."""
+    changed = {*CHANGEABLE, *OPTIONS}
+    return {
+        name: synced.get(name, value) for name, value in wish.items() if name in synced or name not in changed
+    }
 
 
 def taken_over(wish: Fields, synced: Fields, known: Fields, found: Fields) -> Fields:
     """What somebody changed in HighLevel since we last looked, but for fields with a newer wish of the tenant's.
 
-    What is seen for the first time is no change: answers to a create show less than those to a look.
+    What was neither seen nor sent before is no change: answers to a create show less than those to a look.
     """
+    before = {**synced, **known}
     changed = {
         name: found[name]
         for name in SHOWN
-        if name in found and name in known and not same(name, found[name], known[name])
+        if name in found and name in before and not same(name, found[name], before[name])
     }
     newer = unsent(wish, synced)
     return {name: value for name, value in changed.items() if name not in newer}

@@ -10,8 +10,15 @@ from appointments import contacts, differences, look, states
 from appointments.attempts import Attempt, NotNow
 from appointments.models import Booking
 from ghl import errors
+from ghl.reading import clean
 from oauth.models import Location
-from oauth.vault import SUSPENDED_FOR, LocationSuspended, NeedsReconnect, TokenUnavailable
+from oauth.vault import (
+    SUSPENDED_FOR,
+    LocationSuspended,
+    NeedsReconnect,
+    TokenUnavailable,
+    TokenUnreadable,
+)
 
 Status = Booking.Status
 Waiting = Location.Waiting
@@ -122,6 +129,11 @@ def _go_without_token(attempt: Attempt, error: TokenUnavailable) -> None:
             _hold(attempt, error, Waiting.SUSPENDED)
         case NeedsReconnect():
             _hold_or_end(attempt, error)
+        case TokenUnreadable():
+            failure = described(
+                "internal_error", error, "The location's token cannot be read; the operator can see why."
+            )
+            _again(attempt, error.retry_after, reason="internal_error", error=failure)
         case _:
             _again(attempt, error.retry_after, reason=str(error))
 
@@ -153,7 +165,8 @@ def _give_up(attempt: Attempt, verdict: Booking.Status, failure: dict[str, Any])
     """There is nothing more to try: the booking ends, or what was to be changed of it is taken back."""
     booking = attempt.booking
     if booking.appointment_id is None:
-        attempt.end(verdict, reason=failure["code"], error=failure)
+        # Its twins go on: one that is never looked for again must not hold them up for ever.
+        attempt.end(verdict, reason=failure["code"], error=failure, unresolved_slot=None)
     elif booking.cancel_requested_at is not None:
         # A cancel never expires; whatever stands in its way may be removed by somebody.
         attempt.end(Status.BOOKED, reason=failure["code"], again_in=LONGEST_WAIT, error=failure)
@@ -168,6 +181,7 @@ def take_back(attempt: Attempt, failure: dict[str, Any]) -> None:
     attempt.end(
         Status.BOOKED,
         reason=f"change taken back: {failure['code']}",
+        noted=True,
         if_wish_stands={
             **differences.wish_columns(wish),
             "known_version": booking.wish_version,
@@ -179,18 +193,25 @@ def take_back(attempt: Attempt, failure: dict[str, Any]) -> None:
 
 
 def crashed(attempt: Attempt, error: Exception) -> None:
-    """Something unforeseen: tried a few times, then left to the operator with its trace. Raises LeaseLost."""
+    """Something unforeseen: tried a few times, then left to the operator with its trace. Raises LeaseLost.
+
+    What HighLevel has, or is to be rid of, cannot fail: it is tried on at long intervals.
+    """
     booking = attempt.booking
-    failure = described("internal_error", error, "Something unforeseen happened; the operator can see what.")
     facts: dict[str, Any] = {
-        "crashes": booking.crashes + 1,
-        "trace": "".join(traceback.format_exception(error))[-MOST_TRACE:],
+        "crashes": min(booking.crashes + 1, MOST_CRASHES),
+        "failures": booking.failures + 1,
+        "trace": clean("".join(traceback.format_exception(error)))[-MOST_TRACE:],
+        "error": described(
+            "internal_error", error, "Something unforeseen happened; the operator can see what."
+        ),
     }
     if booking.crashes + 1 < MOST_CRASHES:
-        _again(attempt, _backoff(booking), reason="internal_error", error=failure, **facts)
+        _again(attempt, _backoff(booking), reason="internal_error", **facts)
+    elif booking.appointment_id is None and booking.cancel_requested_at is None:
+        attempt.end(Status.FAILED, reason="internal_error", unresolved_slot=None, **facts)
     else:
-        status = Status.FAILED if booking.appointment_id is None else Status.BOOKED
-        attempt.end(status, reason="internal_error", error=failure, **facts)
+        _again(attempt, LONGEST_WAIT, reason="internal_error", **facts)
 
 
 def described(code: str, error: Exception, detail: str | None = None) -> dict[str, Any]:
@@ -210,10 +231,18 @@ def held(waiting_for: str) -> dict[str, Any]:
 
 def expired(booking: Booking) -> dict[str, Any]:
     """The `error` of a booking whose time is over: what stood in its way goes into the detail."""
+    return _after(EXPIRED, booking)
+
+
+def not_changed(booking: Booking) -> dict[str, Any]:
+    """The `error` of a booking whose change could not be made in time, likewise."""
+    return _after(NOT_CHANGED, booking)
+
+
+def _after(failure: dict[str, Any], booking: Booking) -> dict[str, Any]:
     last = (booking.error or {}).get("detail")
-    return _error(
-        "expired", f"{EXPIRED['detail']} The last failure was: {last}" if last else EXPIRED["detail"]
-    )
+    detail = f"{failure['detail']} The last failure was: {last}" if last else failure["detail"]
+    return {**failure, "detail": detail}
 
 
 def _error(code: str, detail: str) -> dict[str, Any]:

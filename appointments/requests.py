@@ -22,7 +22,7 @@ from rest_framework.exceptions import APIException
 
 from appointments.answers import untitled
 from appointments.models import Booking
-from appointments.times import instant, whole_seconds
+from appointments.times import instant, mistakes_of_end, whole_seconds
 
 MEETING_LOCATION = Literal["custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google"]
 APPOINTMENT_STATUS = Literal["new", "confirmed", "cancelled", "showed", "noshow", "invalid"]
@@ -238,12 +238,8 @@ def _whom(body: BookingRequest) -> Mistakes:
 
 
 def _when(body: BookingRequest) -> Mistakes:
-    errors = []
-    if body.end_time and instant(body.end_time) <= instant(body.start_time):
-        errors.append(("/endTime", "The end must come after the start."))
-    if body.end_time and body.end_time.endswith("Z") != body.start_time.endswith("Z"):
-        errors.append(("/endTime", "HighLevel refuses a start and an end of which only one ends in Z."))
-    return errors
+    mistakes = mistakes_of_end(body.start_time, body.end_time) if body.end_time else []
+    return [("/endTime", mistake) for mistake in mistakes]
 
 
 def _how_often(body: BookingRequest) -> Mistakes:

@@ -39,13 +39,14 @@ def move(
     again_in: timedelta | None = NEVER,
     seen: int | None = None,
     if_wish_stands: dict[str, Any] | None = None,
+    noted: bool = False,
     **facts: Any,
 ) -> None:
     """Write the outcome of a step and give the lease back. `again_in`: when to go on by itself.
 
     `facts` are written in any case. An outcome never overwrites a wish (rule 9): where the tenant has changed it
     since the version that the outcome is about (`seen`; the one this worker read), `if_wish_stands` is left out,
-    a refusal ends nothing, and the booking is due at once.
+    a refusal ends nothing, and the booking is due at once. `noted`: a line of history though the state stays.
 
     Raises LeaseLost, or the IntegrityError of a change that collides with another booking.
     """
@@ -60,7 +61,7 @@ def move(
             status = booking.status_while_open if status in VERDICTS else status
             if not mine.update(status=status, next_attempt_at=Now(), **facts):
                 raise LeaseLost
-        _write_history(booking, status, reason, calls)
+        _write_history(booking, status, reason, calls, noted)
     if status != booking.status:
         metrics.bookings_moved.labels(status).inc()
         log.info("%s of location %s is %s: %s", booking, booking.location_id, status, reason)
@@ -79,9 +80,9 @@ def keep(booking: Booking, lease_for: timedelta, **changes: Any) -> None:
         raise WishChanged if held.exists() else LeaseLost
 
 
-def _write_history(booking: Booking, status: str, reason: str, calls: Sequence[Call]) -> None:
+def _write_history(booking: Booking, status: str, reason: str, calls: Sequence[Call], noted: bool) -> None:
     entries = [call_entry(booking, call) for call in calls]
-    if status != booking.status:
+    if noted or status != booking.status:
         entries.append(state_entry(booking, booking.status, status, reason))
     TimelineEntry.objects.bulk_create(entries)
 

@@ -8,6 +8,8 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from appointments import metrics, outcomes, states, wakeups
+from appointments.attempts import Attempt
+from appointments.changing import CHANGE_LIFE
 from appointments.models import Booking, TimelineEntry
 
 Status = Booking.Status
@@ -19,6 +21,7 @@ def sweep() -> None:
     _release_held()
     _hold_waiting()
     _expire()
+    _take_back()
     due = Booking.objects.due().values_list("location_id", flat=True).distinct()
     for location_id in due[:SWEPT_AT_ONCE]:
         wakeups.wake(location_id)
@@ -48,12 +51,30 @@ def _expire() -> None:
     _move_all(late, Status.FAILED, "expired", error=outcomes.EXPIRED, next_attempt_at=None)
 
 
+def _take_back() -> None:
+    """Changes that could not be made in time because their location waits, likewise."""
+    late = Booking.objects.filter(
+        status=Status.BOOKED,
+        intent_open=False,
+        cancel_requested_at__isnull=True,
+        change_requested_at__lte=Now() - CHANGE_LIFE,
+        location__not_before__gt=Now(),
+    )
+    with transaction.atomic():
+        for each in _free(late):
+            outcomes.take_back(Attempt(each), outcomes.not_changed(each))
+
+
+def _free(bookings: "QuerySet[Booking]") -> "QuerySet[Booking]":
+    """Those that nobody works on, for this transaction alone."""
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+    return bookings.filter(free).select_for_update(of=("self",), skip_locked=True)[:SWEPT_AT_ONCE]
+
+
 def _move_all(bookings: "QuerySet[Booking]", status: Booking.Status, reason: str, **changes: Any) -> None:
     """Move bookings that nobody works on, each with its line of history."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
     with transaction.atomic():
-        rows = bookings.filter(free).select_for_update(of=("self",), skip_locked=True)[:SWEPT_AT_ONCE]
-        entries = [states.state_entry(each, each.status, status, reason) for each in rows]
+        entries = [states.state_entry(each, each.status, status, reason) for each in _free(bookings)]
         moved = [entry.booking_id for entry in entries]
         Booking.objects.filter(pk__in=moved).update(status=status, updated_at=Now(), **changes)
         TimelineEntry.objects.bulk_create(entries)

@@ -37,9 +37,27 @@ def whole_seconds(text: str) -> str:
     return text.replace(fraction, "", 1)
 
 
+def mistakes_of_end(start: str, end: str) -> list[str]:
+    """What is wrong with an end beside its start; both name an instant already."""
+    mistakes = []
+    if instant(end) <= instant(start):
+        mistakes.append("The end must come after the start.")
+    if end.endswith("Z") != start.endswith("Z"):
+        mistakes.append("HighLevel refuses a start and an end of which only one ends in Z.")
+    return mistakes
+
+
 def moved(end: str, start: str, new_start: str) -> str:
-    """The end that keeps the duration after the start has moved, written with the new start's offset."""
+    """The end that keeps the duration after the start has moved, written with the new start's offset.
+
+    Raises ValueError where there is no such time.
+    """
     begins = datetime.fromisoformat(new_start)
-    ends = begins + (instant(end) - instant(start))
+    try:
+        ends = begins + (instant(end) - instant(start))
+    except OverflowError:
+        raise ValueError("There is no such time.") from None
     text = ends.isoformat()
-    return text.replace("+00:00", "Z") if new_start.endswith("Z") else text
+    text = text.replace("+00:00", "Z") if new_start.endswith("Z") else text
+    instant(text)
+    return text
