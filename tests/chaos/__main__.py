@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
             say(f"The stack runs after {time.monotonic() - began:.0f} s; its logs are in {stack.logs}.")
             for seed, scene in _scenes(options):
                 run.scene(seed, scene)
+            run.judge_again()
     except StartError as error:
         say(str(error))
         broken = True

@@ -17,7 +17,7 @@ from tests.chaos.books import Verdict, is_finished, judge
 from tests.chaos.faults import COMMON, FAULTS, UPSTREAM, Fault
 from tests.chaos.messages import Messages
 from tests.chaos.plan import Batch, Errand
-from tests.chaos.stack import TENANTS, Place, Stack
+from tests.chaos.stack import SETTLE_SECONDS, TENANTS, TIMEOUT_SECONDS, Place, Stack
 from tests.chaos.tenants import Market
 
 # No booking may be unfinished longer than this after the faults have ended.
@@ -62,6 +62,9 @@ class Run:
     # Processes that ended without our doing; the stack's guardian would have to start them again.
     ended: int = 0
     _batches: int = 0
+    _began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    # What repeats the batch of a booking, by its token.
+    _commands: dict[str, str] = field(default_factory=dict)
 
     def scene(self, seed: int, scene: Scene) -> None:
         faults = {name: FAULTS[name] for name in self._possible(scene)}
@@ -78,12 +81,22 @@ class Run:
             self._set_up(faults, orders, closing, errands)
             market.open(errands, seed)
             self._deal(faults, random, seconds)
+        faults_over = time.monotonic()
         market.close()
-        ended = time.monotonic()
-        bookings = self._wait_until_finished(began_at)
+        bookings = self._wait_until_finished(began_at, faults_over)
         verdicts = judge(market.records, bookings, self.stack.desk.appointments())
         self.verdicts += verdicts
-        self._report(seed, scene, verdicts, (ended - began, time.monotonic() - ended))
+        self._commands.update({each.record.errand.token: scene.command(seed) for each in verdicts})
+        self._report(seed, scene, verdicts, (faults_over - began, time.monotonic() - faults_over))
+
+    def judge_again(self) -> None:
+        """All batches once more at the end: what came later than it should have is found then."""
+        records = [each.record for each in self.verdicts]
+        again = judge(records, self._bookings(self._began_at), self.stack.desk.appointments())
+        for number, (before, now) in enumerate(zip(self.verdicts, again, strict=True)):
+            if before.good and not now.good:
+                self.verdicts[number] = now
+                self._tell(now)
 
     def _possible(self, scene: Scene) -> list[str]:
         why = {name: FAULTS[name].needs(self.stack) for name in scene.faults}
@@ -134,8 +147,10 @@ class Run:
 
     # --- Afterwards ---------------------------------------------------------------------------------------
 
-    def _wait_until_finished(self, since: datetime) -> list[dict[str, Any]]:
-        until = time.monotonic() + FINISH_SECONDS
+    def _wait_until_finished(self, since: datetime, faults_over: float) -> list[dict[str, Any]]:
+        until = faults_over + FINISH_SECONDS
+        # HighLevel may still be busy with what was sent at the very end.
+        time.sleep(max(0.0, faults_over + TIMEOUT_SECONDS + SETTLE_SECONDS - time.monotonic()))
         while True:
             bookings = list(self._bookings(since))
             if all(map(is_finished, bookings)) or time.monotonic() > until:
@@ -176,16 +191,16 @@ class Run:
         self.stack.news.clear()
         for verdict in verdicts:
             if not verdict.good:
-                self._tell(scene.command(seed), verdict)
+                self._tell(verdict)
 
-    def _tell(self, command: str, verdict: Verdict) -> None:
+    def _tell(self, verdict: Verdict) -> None:
         """While the stack still runs: what the API and the sandbox have to say about a booking."""
         record = verdict.record
         errand = record.errand
         lines = [
             f"{errand.token} under {errand.fault}: {verdict.lost or ''} {verdict.doubled or ''}",
             f"   asked for {errand.body}, then {[(step.kind, step.changes) for step in errand.steps]}",
-            f"   repeat with: {command}",
+            f"   repeat with: {self._commands[errand.token]}",
         ]
         if booking_id := record.booking_id:
             with self._client(errand.place.tenant) as http:
