@@ -1,4 +1,4 @@
-"""What `make demo` shows: an install and six bookings through a running stack, told as they happen.
+"""What `make demo` shows: an install and seven bookings through a running stack, told as they happen.
 It talks to the app and the sandbox over HTTP only, like a browser and a tenant's system would."""
 
 import re
@@ -41,6 +41,10 @@ EXAMPLE = {
     "startTime": "2021-06-23T03:30:00+05:30",
     "endTime": "2021-06-23T04:30:00+05:30",
 }
+
+
+def is_decided(booking: dict[str, Any]) -> bool:
+    return booking["status"] not in ("pending", "on_hold")
 
 
 class StepFailed(Exception):
@@ -139,6 +143,29 @@ class Tour:
         contact = {"name": "Noor Haddad", "email": "noor@example.com"}
         self._book(self._at(2, title="موعد مع نور", contactId=None, contact=contact), wanted="booked")
 
+    def lost_answer(self) -> None:
+        say("\n7. HighLevel books it and the connection is cut: looked up and adopted, not booked again")
+        self._order_fault("cut_after", "Cut off")
+        self._book(self._at(3, title="Cut off"), wanted="booked")
+
+    def second_thoughts(self) -> None:
+        say("\n8. Moved by an hour, then cancelled: HighLevel follows")
+        booking = self._book(self._at(4, title="Second thoughts"), wanted="booked")
+        url = f"{self._public_url}/api/v1/bookings/{booking['id']}"
+        self._http.patch(url, json={"startTime": (self._day + timedelta(hours=5)).isoformat()})
+        self._follow(booking["id"], "PATCH startTime", lambda now: now["inSync"])
+        self._http.post(f"{url}/cancel")
+        booking = self._follow(booking["id"], "POST cancel", lambda now: now["status"] == "cancelled")
+        self._tell_timeline(booking["id"])
+        self._compare_with_the_sandbox(booking)
+
+    def _follow(
+        self, booking_id: str, asked: str, is_done: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        booking = self._settled(booking_id, is_done)
+        say(f"   {asked} → 202 → {booking['status']}, starts {booking['startTime']}")
+        return booking
+
     def _at(self, hour: int, **changes: Any) -> dict[str, Any]:
         """A free slot of the day, an hour apart from the others."""
         start = self._day + timedelta(hours=hour)
@@ -151,7 +178,7 @@ class Tour:
         }
         return {name: value for name, value in body.items() if value is not None}
 
-    def _book(self, body: dict[str, Any], *, wanted: str) -> None:
+    def _book(self, body: dict[str, Any], *, wanted: str) -> dict[str, Any]:
         answer = self._http.post(
             f"{self._public_url}/api/v1/bookings", json=body, headers={"Idempotency-Key": str(uuid.uuid4())}
         )
@@ -163,14 +190,17 @@ class Tour:
         if booking["status"] != wanted:
             raise StepFailed(f"the booking should be {wanted} and is {booking['status']}: {booking['error']}")
         self._compare_with_the_sandbox(booking)
+        return booking
 
-    def _settled(self, booking_id: str) -> dict[str, Any]:
+    def _settled(
+        self, booking_id: str, is_done: Callable[[dict[str, Any]], bool] = is_decided
+    ) -> dict[str, Any]:
         until = time.monotonic() + BOOKED_SECONDS
         while True:
             booking: dict[str, Any] = self._http.get(
                 f"{self._public_url}/api/v1/bookings/{booking_id}"
             ).json()
-            if booking["status"] not in ("pending", "on_hold"):
+            if is_done(booking):
                 return booking
             if time.monotonic() > until:
                 raise StepFailed(f"the booking is still {booking['status']} after {BOOKED_SECONDS} seconds")
@@ -190,7 +220,7 @@ class Tour:
         found = {
             each.get("masterEventId") or each["id"]
             for each in books["appointments"]
-            if each["title"] == booking["title"]
+            if each["title"] == booking["title"] and each["appointmentStatus"] != "cancelled"
         }
         if len(found) != (booking["status"] == "booked"):
             raise StepFailed(f"HighLevel has {len(found)} appointments called {booking['title']}")
@@ -224,6 +254,8 @@ STEPS: tuple[Callable[[Tour], None], ...] = (
     Tour.expired_token,
     Tour.taken_slot,
     Tour.new_contact,
+    Tour.lost_answer,
+    Tour.second_thoughts,
 )
 
 
@@ -242,4 +274,5 @@ def _told(entry: dict[str, Any]) -> str:
     call = entry["call"]
     if call is None:
         return f"{entry['from'] or 'new'} → {entry['to']} ({entry['reason']})"
-    return f"{call['method']} {call['path']} → {call['status']} {call['outcome']}, {call['durationMs']} ms"
+    status = call["status"] or "no answer,"
+    return f"{call['method']} {call['path']} → {status} {call['outcome']}, {call['durationMs']} ms"
