@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,9 @@ from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 PREFERRED_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?0*(\d+)\"?(?=$|[,;\s])", re.IGNORECASE)
 LONGEST_WAIT_SECONDS = 30
+# Half of a web process's threads: those who wait must not keep out those who do not. A preference may be
+# left unheeded (RFC 7240, 2), and the answer says so by leaving out Preference-Applied.
+waiting_room = BoundedSemaphore(8)
 
 
 class LocationNotAllowed(PermissionDenied):
@@ -386,10 +390,13 @@ def _accepted(request: Request, booking: Booking, replayed: bool) -> Response:
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     seconds = _preferred_wait(request)
-    if seconds is None:
+    if seconds is None or not waiting_room.acquire(blocking=False):
         return _shown(booking, 202, **headers)
     headers["Preference-Applied"] = f"wait={seconds}"
-    booking = bookings.wait(booking, seconds)
+    try:
+        booking = bookings.wait(booking, seconds)
+    finally:
+        waiting_room.release()
     if booking.status == Booking.Status.REJECTED:
         raise BookingRejected(booking, headers)
     status = 201 if booking.status == Booking.Status.BOOKED else 202

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from appointments.api import waiting_room
 from appointments.models import Booking
 from oauth.models import Location
 from sandbox import World
@@ -124,3 +125,20 @@ def test_it_waits_for_thirty_seconds_at_most(acme: Persona, text: str) -> None:
     answer = acme.book(booking_body(), **prefer(text))
 
     assert answer.headers["Preference-Applied"] == "wait=30"
+
+
+def test_it_answers_at_once_while_half_of_the_threads_wait(acme: Persona) -> None:
+    for _ in range(8):
+        waiting_room.acquire()
+    try:
+        answer = acme.book(booking_body(), **prefer("wait=30"))
+    finally:
+        waiting_room.release(8)
+
+    assert answer.status_code == 202
+    assert "Preference-Applied" not in answer.headers
+
+
+def test_it_lets_others_wait_afterwards(acme: Persona) -> None:
+    for _ in range(9):
+        assert "Preference-Applied" in acme.book(booking_body(), **prefer("wait=0")).headers
