@@ -1,9 +1,14 @@
 """What the desk's tests share: a Redis without yesterday's wake-ups, and workers beside the test.
 Tenants, locations and HighLevel's world are in tests/fixtures.py."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
@@ -18,6 +23,7 @@ from appointments import wakeups
 from appointments.models import Booking
 from oauth import upstream
 from sandbox import World
+from sandbox.faults import Fault
 from tests.fixtures import ACME_LOCATION, hurry, work_once
 
 LONG = timedelta(minutes=10)
@@ -115,3 +121,69 @@ def settle(booking: Booking) -> Booking:
 def calls(highlevel: World, operation: str = "create_appointment") -> int:
     """How many such calls HighLevel has got, whatever became of them."""
     return sum(each.operation == operation for each in list(highlevel.calls.records))
+
+
+def order(highlevel: World, kind: Any, operation: str = "create_appointment", **options: Any) -> None:
+    """Let something go wrong with the next such call."""
+    highlevel.faults.add(Fault(kind, operation, **options))
+
+
+def finished(highlevel: World) -> bool:
+    """HighLevel is at work on nothing any more."""
+    return all(each.outcome != "in_flight" for each in list(highlevel.calls.records))
+
+
+@contextmanager
+def beside(work: Callable[[], Any] = work_once) -> Iterator[Thread]:
+    """Some work in a thread with a connection of its own, waited for in the end. Needs real transactions."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join()
+
+
+@contextmanager
+def killed_worker(location_id: str = ACME_LOCATION) -> Iterator[None]:
+    """A worker in a process of its own that dies by SIGKILL when the block ends."""
+    url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER.format(location=location_id)],
+        env={**os.environ, "DATABASE_URL": url, "GHL_TIMEOUT_SECONDS": "30"},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+
+
+WORKER = """
+import django
+django.setup()
+from appointments import bookings
+bookings.converge_due({location!r})
+"""
+
+
+def in_highlevel(highlevel: World, appointment_id: str | None, **changes: Any) -> None:
+    """Somebody changes an appointment in HighLevel's own pages."""
+    with highlevel.lock:
+        entry = highlevel.diary.get(str(appointment_id))
+        assert entry is not None
+        highlevel.diary.keep(replace(entry, updated_at=highlevel.clock.now(), **changes))
+
+
+def sent(highlevel: World, operation: str = "update_appointment") -> list[dict[str, Any]]:
+    """The bodies of all such calls, without the ids of their paths."""
+    bodies = [each.body for each in list(highlevel.calls.records) if each.operation == operation]
+    return [{name: body[name] for name in body if name != "event_id"} for body in bodies]

@@ -1,23 +1,17 @@
 """A create whose answer was lost is looked for: adopted where HighLevel did it, repeated only where it did not."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from appointments import bookings
 from appointments.models import Booking
 from sandbox import World
-from sandbox.faults import Fault
-from tests.appointments.conftest import calls, settle, until
+from tests.appointments.conftest import calls, finished, killed_worker, order, settle, until
 from tests.fixtures import ACME_CALENDAR, Persona, booking_body, hurry, only_booking, work_once
 
 DONE: dict[str, dict[str, Any]] = {
@@ -41,15 +35,6 @@ SEATS = 5
 @pytest.fixture(autouse=True)
 def _short_calls(other_highlevel: Callable[..., None]) -> None:
     other_highlevel(timeout=0.4)
-
-
-def order(highlevel: World, kind: Any, operation: str = "create_appointment", **options: Any) -> None:
-    highlevel.faults.add(Fault(kind, operation, **options))
-
-
-def finished(highlevel: World) -> bool:
-    """HighLevel is at work on nothing any more."""
-    return all(each.outcome != "in_flight" for each in list(highlevel.calls.records))
 
 
 @pytest.mark.parametrize("kind", DONE)
@@ -322,14 +307,6 @@ def test_it_counts_the_time_to_settle_from_when_the_call_was_given_up(
     assert booking.intent_at < booking.call_deadline <= booking.updated_at
 
 
-WORKER = """
-import django
-django.setup()
-from appointments import bookings
-bookings.converge_due({location!r})
-"""
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("kind", "creates"), [("hang_after", 1), ("hang_before", 2)])
 def test_it_finishes_what_a_killed_worker_began(
@@ -337,10 +314,8 @@ def test_it_finishes_what_a_killed_worker_began(
 ) -> None:
     order(highlevel, kind, seconds=1)
     acme.book()
-    worker = _start_worker(acme.location.pk)
-    until(lambda: calls(highlevel), 20)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    with killed_worker():
+        until(lambda: calls(highlevel), 20)
 
     abandoned = only_booking()
     assert abandoned.intent_open
@@ -353,13 +328,3 @@ def test_it_finishes_what_a_killed_worker_began(
     assert abandoned.status == Booking.Status.BOOKED
     assert calls(highlevel) == creates
     assert [each.id for each in highlevel.diary.everything()] == [abandoned.appointment_id]
-
-
-def _start_worker(location_id: str) -> "subprocess.Popen[bytes]":
-    database = connection.settings_dict
-    url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{database['NAME']}"
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER.format(location=location_id)],
-        env={**os.environ, "DATABASE_URL": url, "GHL_TIMEOUT_SECONDS": "30"},
-        stderr=subprocess.DEVNULL,
-    )
