@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from appointments import states
 from appointments.models import Booking
@@ -143,8 +143,9 @@ class Attempt:
     def _about_the_intent(self) -> dict[str, Any]:
         if not self.unresolved:
             return RESOLVED
-        # Given up now: from here on HighLevel's time to settle is counted (rule 6).
-        return {"call_deadline": Now()} if self.sent else {}
+        # HighLevel's time to settle is counted from the deadline (rule 6), or from now where that has passed. Not
+        # from a call given up before: a gateway may answer 500 at once while HighLevel is still at work behind it.
+        return {"call_deadline": Greatest("call_deadline", Now())} if self.sent else {}
 
 
 def _slot(fields: dict[str, Any]) -> str:

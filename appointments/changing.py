@@ -65,7 +65,7 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
         return False
     before = {**booking.synced, **booking.known}
     landed = differences.has_landed(intent.fields, before, differences.shown(found))
-    wait = None if landed else look.next_look(intent.call_deadline, booking.claimed_at, booking.looks + 1)
+    wait = None if landed else look.next_look(intent, booking.claimed_at, booking.looks + 1)
     if wait is not None:
         attempt.end(booking.status_while_open, reason="not seen yet", again_in=wait, looks=F("looks") + 1)
         return False

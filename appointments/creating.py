@@ -41,7 +41,7 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
     booking = attempt.booking
     if _adopted(attempt, intent.fields, intent.at, intent.version):
         return False
-    wait = look.next_look(intent.call_deadline, booking.claimed_at, booking.looks + 1)
+    wait = look.next_look(intent, booking.claimed_at, booking.looks + 1)
     if wait is not None:
         attempt.end(booking.status_while_open, reason="not found yet", again_in=wait, looks=F("looks") + 1)
         return False

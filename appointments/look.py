@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from appointments.attempts import Attempt
-from appointments.models import Booking
+from appointments.models import Booking, Intent
 from appointments.times import instant
 from ghl.types import Appointment
 from oauth import upstream
@@ -104,12 +104,12 @@ def _age(found: Appointment) -> str:
     return found.date_added.isoformat() if found.date_added else ""
 
 
-def next_look(given_up_at: datetime, now: datetime, looks: int) -> timedelta | None:
+def next_look(intent: Intent, now: datetime, looks: int) -> timedelta | None:
     """How long until the next look: soon at first, then at three times the distance, the last when all is settled.
 
     None where "not found" is to be believed: after two looks, of which the last was after that moment (rule 6).
     """
-    left = given_up_at + settle_time() - now
+    left = intent.call_deadline + settle_time() - now
     if left <= timedelta(0):
         return None if looks >= ENOUGH_LOOKS else FIRST_LOOK_AFTER
-    return min(max(FIRST_LOOK_AFTER, 2 * (now - given_up_at)), left)
+    return min(max(FIRST_LOOK_AFTER, 2 * (now - intent.at)), left)

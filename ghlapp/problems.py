@@ -47,14 +47,17 @@ class BodyTooLarge(exceptions.APIException):
     default_detail = "The body is larger than this route takes."
 
 
-class AlwaysJSON(DefaultContentNegotiation):
-    """There is one representation; a client whose `Accept` leaves it out is better served with it than with a 406."""
+class NeverRefusing(DefaultContentNegotiation):
+    """A client whose `Accept` leaves out all we have is better served with the first of it than with a 406."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        only = next(iter(renderers))
-        return only, only.media_type or ""
+        try:
+            return super().select_renderer(request, renderers, format_suffix)
+        except exceptions.NotAcceptable:
+            first = next(iter(renderers))
+            return first, first.media_type or ""
 
 
 class StrictJSONParser(BaseParser):

@@ -172,7 +172,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["oauth.access.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["ghlapp.problems.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ghlapp.problems.AlwaysJSON",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ghlapp.problems.NeverRefusing",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ghlapp.problems.handle",
     "UNAUTHENTICATED_USER": None,
