@@ -27,6 +27,7 @@ from sandbox.faults import Fault
 from tests.fixtures import ACME_LOCATION, hurry, work_once
 
 LONG = timedelta(minutes=10)
+PROCESS = {"DJANGO_SETTINGS_MODULE": "ghlapp.settings", "GHL_TIMEOUT_SECONDS": "30"}
 
 
 def forget_the_broker() -> None:
@@ -157,7 +158,7 @@ def killed_worker(location_id: str = ACME_LOCATION) -> Iterator[None]:
     url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER.format(location=location_id)],
-        env={**os.environ, "DATABASE_URL": url, "GHL_TIMEOUT_SECONDS": "30"},
+        env={**os.environ, **PROCESS, "DATABASE_URL": url},
         stderr=subprocess.DEVNULL,
     )
     try:
