@@ -54,10 +54,11 @@ class NeverRefusing(DefaultContentNegotiation):
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         try:
-            return super().select_renderer(request, renderers, format_suffix)
+            renderer, media_type = super().select_renderer(request, renderers, format_suffix)
         except exceptions.NotAcceptable:
             first = next(iter(renderers))
             return first, first.media_type or ""
+        return renderer, media_type
 
 
 class StrictJSONParser(BaseParser):
