@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from appointments.attempts import Attempt
+from appointments.attempts import CREATE, Attempt
 from appointments.models import Booking, Intent
 from appointments.times import instant
 from ghl.types import Appointment
@@ -63,7 +63,7 @@ def _moved(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appo
     new = [each for each in listed if each.title == sent["title"] and _may_be_ours(each, sent, since)]
     # That list writes times without an offset.
     whole = [_read(attempt, each.id) for each in _unowned(filter(_was_changed, new))]
-    return [each for each in whole if not _is_wanted_by_another(attempt.booking, each)]
+    return [each for each in whole if not _may_be_anothers(attempt.booking, each)]
 
 
 def _was_changed(found: Appointment) -> bool:
@@ -76,13 +76,15 @@ def _read(attempt: Attempt, appointment_id: str) -> Appointment:
     )
 
 
-def _is_wanted_by_another(booking: Booking, found: Appointment) -> bool:
+def _may_be_anothers(booking: Booking, found: Appointment) -> bool:
+    """Whether it stands where another create of unknown outcome wants it: that one's look is to have it."""
     if found.starts_at is None:
         return True
-    others = Booking.objects.filter(
-        location_id=booking.location_id, contact_id=booking.contact_id, appointment_id__isnull=True
+    unsure = Booking.objects.filter(
+        location_id=booking.location_id, intent_open=True, intent_operation=CREATE
     )
-    return others.filter(starts_at=found.starts_at).exclude(pk=booking.pk).exists()
+    others = unsure.filter(contact_id=booking.contact_id).exclude(pk=booking.pk)
+    return any(instant(each.intent["start_time"]) == found.starts_at for each in others if each.intent)
 
 
 def _unowned(found: Iterable[Appointment]) -> list[Appointment]:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from appointments import bookings
 from appointments.models import Booking
 from sandbox import World
-from tests.appointments.conftest import calls, finished, killed_worker, order, settle, until
+from tests.appointments.conftest import beside, calls, finished, killed_worker, order, settle, until
 from tests.fixtures import ACME_CALENDAR, Persona, booking_body, hurry, only_booking, work_once
 
 DONE: dict[str, dict[str, Any]] = {
@@ -226,6 +226,47 @@ def test_it_does_not_believe_an_id_that_belongs_to_another_booking(
     assert second.status == Booking.Status.PENDING
     assert second.intent_open
     assert second.appointment_id is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_keeps_looking_where_another_takes_what_it_has_just_found(
+    acme: Persona, highlevel: World, other_highlevel: Callable[..., None]
+) -> None:
+    """That the appointment is another's says nothing about what became of its own create."""
+    other_highlevel(timeout=2)
+    acme.book(booking_body(startTime="2027-06-25T03:30:00Z", endTime=None))
+    order(highlevel, "error_500_after")
+    Booking.objects.update(next_attempt_at=None)
+    other = only_booking()
+    acme.book()
+    work_once()
+    booking = Booking.objects.latest("id")
+    order(highlevel, "dribble", "list_events", seconds=0.5)
+    with beside(lambda: hurry(booking)):
+        until(lambda: calls(highlevel, "list_events"))
+        [entry] = highlevel.diary.everything()
+        Booking.objects.filter(pk=other.pk).update(appointment_id=entry.id)
+
+    booking.refresh_from_db()
+    assert booking.status == Booking.Status.PENDING
+    assert booking.intent_open
+    assert booking.unresolved_slot is not None
+    assert calls(highlevel) == 1
+
+
+def test_it_takes_an_answer_without_an_id_for_no_answer(
+    acme: Persona, highlevel: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.shapes.written", lambda *_: {"status": "ok"})
+    acme.book()
+    work_once()
+    monkeypatch.undo()
+    assert only_booking().error["code"] == "outcome_unknown"
+
+    hurry(only_booking())
+
+    assert only_booking().status == Booking.Status.BOOKED
+    assert calls(highlevel) == 1
 
 
 @pytest.mark.parametrize(
