@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from appointments.models import Booking, TimelineEntry
+from oauth.admin import ReadOnly
 
 
 class TimelineInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -22,7 +23,7 @@ class TimelineInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Booking)
-class BookingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class BookingAdmin(ReadOnly):
     list_display = (
         "id",
         "tenant",
@@ -40,12 +41,3 @@ class BookingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     exclude = ("request_digest",)
     inlines = (TimelineInline,)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -4,8 +4,6 @@ What bodies may hold is in requests.py, what a request leads to in bookings.py."
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID
@@ -13,7 +11,7 @@ from uuid import UUID
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import APIException, NotFound, PermissionDenied
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,12 +21,19 @@ from appointments import bookings
 from appointments.answers import (
     BookingAnswer,
     BookingPage,
-    Problem,
     RejectedProblem,
     TimelineAnswer,
     TimelineEntryAnswer,
 )
 from appointments.models import Booking
+from appointments.problems import (
+    BookingRejected,
+    IdempotencyKeyReused,
+    LocationDisconnected,
+    LocationNotAllowed,
+    problems,
+    refusals,
+)
 from appointments.requests import (
     BookingRequest,
     ChangeRequest,
@@ -49,70 +54,6 @@ LONGEST_WAIT_SECONDS = 30
 # Half of a web process's threads: those who wait must not keep out those who do not. A preference may be
 # left unheeded (RFC 7240, 2), and the answer says so by leaving out Preference-Applied.
 waiting_room = BoundedSemaphore(8)
-
-
-class LocationNotAllowed(PermissionDenied):
-    default_code = "location_not_allowed"
-    default_detail = "The API key does not cover this location, or there is no such location."
-
-
-class LocationDisconnected(PermissionDenied):
-    default_code = "location_disconnected"
-    default_detail = "The app is no longer installed in this location; bookings can be read but not made."
-
-
-class IdempotencyKeyReused(APIException):
-    status_code = 422
-    default_code = "idempotency_key_reused"
-    default_detail = "This Idempotency-Key belongs to another request with a different body."
-
-
-class BookingEnded(APIException):
-    status_code = 409
-    default_code = "booking_ended"
-    default_detail = "The booking has ended or is being cancelled; it cannot be changed."
-
-
-class NotRetryable(APIException):
-    status_code = 409
-    default_code = "not_retryable"
-    default_detail = "Only a failed or rejected booking can be tried once more."
-
-
-class PreconditionFailed(APIException):
-    status_code = 412
-    default_code = "precondition_failed"
-    default_detail = "The booking has changed since the version that If-Match names."
-
-
-class BookingRejected(APIException):
-    """For a caller who waited: HighLevel refused the booking for good."""
-
-    status_code = 409
-
-    def __init__(self, booking: Booking, headers: dict[str, str]) -> None:
-        error = booking.error or {}
-        super().__init__(error.get("detail"), error.get("code"))
-        self.more = {"booking": BookingAnswer.of(booking)}
-        self.headers = headers
-
-
-def _problems(**described: str) -> dict[tuple[int, str], Any]:
-    """Responses for the schema, by `_<status>`, those that every route may give included."""
-    return {
-        (int(status.removeprefix("_")), "application/problem+json"): OpenApiResponse(
-            Problem, description=text
-        )
-        for status, text in {**ALWAYS, **described}.items()
-    }
-
-
-ALWAYS = {
-    "_400": "The request is not valid; `errors` points at what is wrong.",
-    "_401": "No valid API key.",
-    "_403": "The key lacks the scope, or does not cover the location.",
-    "_503": "Nothing was accepted; try again after `Retry-After` seconds.",
-}
 
 
 def _list_parameters() -> list[OpenApiParameter]:
@@ -149,7 +90,7 @@ class BookingList(APIView):
         responses={
             201: OpenApiResponse(BookingAnswer, description="Booked while the request waited."),
             202: OpenApiResponse(BookingAnswer, description="Accepted."),
-            **_problems(
+            **problems(
                 _413="The body is too large.",
                 _415="The body is not JSON.",
                 _422="The idempotency key belongs to another body.",
@@ -178,7 +119,7 @@ class BookingList(APIView):
         operation_id="listBookings",
         summary="List bookings, newest first",
         parameters=_list_parameters(),
-        responses={200: BookingPage, **_problems()},
+        responses={200: BookingPage, **problems()},
     )
     def get(self, request: Request) -> Response:
         query = list_query(request.query_params.dict())
@@ -221,7 +162,7 @@ class BookingDetail(APIView):
         operation_id="readBooking",
         summary="Read a booking",
         parameters=[BOOKING_ID],
-        responses={200: BookingAnswer, **_problems(_404=NOT_SEEN)},
+        responses={200: BookingAnswer, **problems(_404=NOT_SEEN)},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
         return _shown(_booking(key_of(request), booking_id))
@@ -237,7 +178,7 @@ class BookingDetail(APIView):
         parameters=[BOOKING_ID, IF_MATCH],
         responses={
             202: BookingAnswer,
-            **_problems(_404=NOT_SEEN, _409="The booking has ended.", _412=DIFFERENT),
+            **problems(_404=NOT_SEEN, _409="The booking has ended.", _412=DIFFERENT),
         },
     )
     def patch(self, request: Request, booking_id: UUID) -> Response:
@@ -247,7 +188,7 @@ class BookingDetail(APIView):
         is_cancel = fields.get("appointment_status") == "cancelled"
         if is_cancel:
             del fields["appointment_status"]
-        with _refusals():
+        with refusals():
             if fields or body.ours or not is_cancel:
                 booking = bookings.change(booking, fields, if_match, **body.ours)
                 if_match = None  # it was right, and the change has made another one
@@ -265,10 +206,10 @@ class Cancel(APIView):
         description="In every state, also while a call is in flight; never given up. What has ended stays as it is.",
         request=None,
         parameters=[BOOKING_ID, IF_MATCH],
-        responses={202: BookingAnswer, **_problems(_404=NOT_SEEN, _412=DIFFERENT)},
+        responses={202: BookingAnswer, **problems(_404=NOT_SEEN, _412=DIFFERENT)},
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
-        with _refusals():
+        with refusals():
             return _shown(bookings.cancel(_writable(request, booking_id), _if_match(request)), 202)
 
 
@@ -281,10 +222,10 @@ class Retry(APIView):
         description="With a new `expiresAt`. What may have been booked before is looked for first.",
         request=None,
         parameters=[BOOKING_ID],
-        responses={202: BookingAnswer, **_problems(_404=NOT_SEEN, _409="It is neither failed nor rejected.")},
+        responses={202: BookingAnswer, **problems(_404=NOT_SEEN, _409="It is neither failed nor rejected.")},
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
-        with _refusals():
+        with refusals():
             return _shown(bookings.retry(_writable(request, booking_id)), 202)
 
 
@@ -295,7 +236,7 @@ class Timeline(APIView):
         operation_id="readTimeline",
         summary="Read what happened to a booking, oldest first",
         parameters=[BOOKING_ID],
-        responses={200: TimelineAnswer, **_problems(_404=NOT_SEEN)},
+        responses={200: TimelineAnswer, **problems(_404=NOT_SEEN)},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
         entries = _booking(key_of(request), booking_id).timeline.order_by("id")
@@ -324,21 +265,6 @@ def _if_match(request: Request) -> set[str] | None:
     """The entity tags that are good enough (RFC 9110, 13.1.1); None where any is."""
     given = request.headers.get("If-Match", "*")
     return None if given.strip() == "*" else {tag.strip() for tag in given.split(",")}
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What a booking cannot do, as problems."""
-    try:
-        yield
-    except bookings.Ended as error:
-        raise BookingEnded from error
-    except bookings.NotTheSame as error:
-        raise PreconditionFailed from error
-    except bookings.NotRetryable as error:
-        raise NotRetryable from error
-    except bookings.ImpossibleEnd as error:
-        raise InvalidRequest(*(("/endTime", mistake) for mistake in error.args)) from error
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -7,18 +7,9 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from ghlapp.local.files import read_private, write_private
+from oauth import scopes
 
 CLIENT_ID = "665c6bb13d4e5364bdec0e2f-demo1234"
-SCOPES = (
-    "calendars.readonly",
-    "calendars/events.readonly",
-    "calendars/events.write",
-    "contacts.readonly",
-    "contacts.write",
-    "locations.readonly",
-    "oauth.readonly",
-    "oauth.write",
-)
 
 
 def settings(instance: Path, public_url: str, sandbox_url: str) -> dict[str, str]:
@@ -50,6 +41,6 @@ def install_url(public_url: str, sandbox_url: str) -> str:
         "response_type": "code",
         "redirect_uri": f"{public_url}/oauth/callback",
         "client_id": CLIENT_ID,
-        "scope": " ".join(SCOPES),
+        "scope": " ".join(scopes.NEEDED),
     }
     return f"{sandbox_url}/v2/oauth/chooselocation?{urlencode(query)}"
