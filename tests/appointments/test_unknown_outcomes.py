@@ -11,7 +11,16 @@ from django.utils import timezone
 from appointments import bookings
 from appointments.models import Booking
 from sandbox import World
-from tests.appointments.conftest import beside, calls, finished, killed_worker, order, settle, until
+from tests.appointments.conftest import (
+    beside,
+    calls,
+    finished,
+    in_highlevel,
+    killed_worker,
+    order,
+    settle,
+    until,
+)
 from tests.fixtures import ACME_CALENDAR, Persona, booking_body, hurry, only_booking, work_once
 
 DONE: dict[str, dict[str, Any]] = {
@@ -241,10 +250,12 @@ def test_it_keeps_looking_where_another_takes_what_it_has_just_found(
     acme.book()
     work_once()
     booking = Booking.objects.latest("id")
-    order(highlevel, "dribble", "list_events", seconds=0.5)
+    [entry] = highlevel.diary.everything()
+    hour = timedelta(hours=1)
+    in_highlevel(highlevel, entry.id, starts_at=entry.starts_at + hour, ends_at=entry.ends_at + hour)
+    order(highlevel, "hang_after", "get_appointment", seconds=0.3)
     with beside(lambda: hurry(booking)):
-        until(lambda: calls(highlevel, "list_events"))
-        [entry] = highlevel.diary.everything()
+        until(lambda: calls(highlevel, "get_appointment"))
         Booking.objects.filter(pk=other.pk).update(appointment_id=entry.id)
 
     booking.refresh_from_db()
