@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
+from appointments.models import Booking
 from oauth.models import ApiKey
 from tests.fixtures import Persona, booking_body, only_booking, work_once
 
@@ -79,3 +80,16 @@ def test_it_books_with_as_many_as_it_needs_and_no_more(acme: Persona) -> None:
     with queries(7):
         work_once()
     assert only_booking().status == "booked"
+
+
+def test_it_changes_cancels_and_retries_with_seven(acme: Persona) -> None:
+    path = acme.book().headers["Location"]
+
+    # key, booking, its location, the row locked, change, history, the row as it stands
+    with queries(7):
+        acme.api.patch(path, {"title": "Other"}, format="json")
+    with queries(7):
+        acme.api.post(f"{path}/cancel")
+    Booking.objects.update(status="failed")
+    with queries(7):
+        acme.api.post(f"{path}/retry")
