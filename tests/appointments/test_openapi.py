@@ -18,7 +18,8 @@ from tests.appointments.test_accepting import EXAMPLE
 from tests.fixtures import Persona, booking_body, work_once
 
 OURS = {"contact", "externalReference", "metadata", "expiresAt"}
-ROUTES = {"/api/v1/bookings", "/api/v1/bookings/{booking_id}", "/api/v1/bookings/{booking_id}/timeline"}
+ONE = "/api/v1/bookings/{booking_id}"
+ROUTES = {"/api/v1/bookings", ONE, *(f"{ONE}/{route}" for route in ("timeline", "cancel", "retry"))}
 
 
 @pytest.fixture
