@@ -118,11 +118,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 SWEEP_SECONDS = 5
 CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_TRANSPORT = "ghlapp.broker:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # A frozen broker must not hold a worker for ever; longer than the blocking pop's own second.
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "health_check_interval": 10,
+    # Messages in hand are not noted down in Redis to be delivered again: nothing rests on that, and each costs
+    # four commands.
+    "ack_emulation": False,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: a worker that gave up would need somebody to notice
