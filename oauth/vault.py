@@ -33,6 +33,7 @@ JITTER = timedelta(hours=1)
 # A token this close to its end may run out on the way to HighLevel.
 USABLE_FOR = timedelta(seconds=30)
 REFRESH_SECONDS = 8.0
+WORTH_ASKING_SECONDS = 1.0
 REPEAT_AFTER = timedelta(seconds=10)
 SUSPENDED_FOR = timedelta(hours=1)
 # How long a new pair that PostgreSQL would not take is kept in memory and offered again.
@@ -137,9 +138,7 @@ def refresh(token: Token) -> Token:
     if not _claim(token):
         return _what_another_process_did(token)
     try:
-        grant = upstream.client().refresh(
-            _open(token, "refresh_token"), user_type=token.user_type, timeout=REFRESH_SECONDS
-        )
+        grant = _ask(token)
     except LocationInactive as error:
         return _suspend(token, error)
     except RefreshTokenDead as error:
@@ -149,6 +148,20 @@ def refresh(token: Token) -> Token:
         log.warning("Refreshing the %s failed: %s", token, error)
         raise
     return _keep(token, grant)
+
+
+def _ask(token: Token) -> TokenGrant:
+    """Ask for the new pair, and once more where the answer was lost soon enough: the grace is for that, and an
+    outage of ours right afterwards might outlast it."""
+    refresh_token, until = _open(token, "refresh_token"), time.monotonic() + REFRESH_SECONDS
+    try:
+        return upstream.client().refresh(refresh_token, user_type=token.user_type, timeout=REFRESH_SECONDS)
+    except OutcomeUnknown as error:
+        left = until - time.monotonic()
+        if left < WORTH_ASKING_SECONDS:
+            raise
+        log.warning("The answer to refreshing the %s was lost: %s", token, error)
+        return upstream.client().refresh(refresh_token, user_type=token.user_type, timeout=left)
 
 
 def refresh_due(limit: int = 100) -> int:
