@@ -39,6 +39,7 @@ def ask(location_id: str, together: Barrier, answers: Any) -> None:
 
 
 def main(location_id: str, count: int) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ghlapp.settings")
     django.setup()
     # Forked, since starting Python and Django sixteen times would take longer than all else.
     context = multiprocessing.get_context("fork")

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -238,7 +239,7 @@ def test_the_periodic_refresh_ends_where_highlevel_does_not_answer(
 
     assert vault.refresh_due() == 0
 
-    assert refresh_calls(highlevel) == 1
+    assert refresh_calls(highlevel) == 2
     assert stored(GLOBEX_LOCATION).refresh_started_at is None
 
 
@@ -256,9 +257,20 @@ def test_a_refresh_without_a_result_is_repeated_before_any_other(
 # --- No answer --------------------------------------------------------------------------------------------
 
 
-def test_a_lost_answer_is_asked_for_again_with_the_same_token(acme: Persona, highlevel: World) -> None:
-    before = expire()
+def test_a_lost_answer_is_asked_for_once_more_at_once(acme: Persona, highlevel: World) -> None:
+    """An outage of ours right afterwards might last longer than the grace."""
+    expire()
     highlevel.faults.add(Fault("refresh_answer_lost"))
+
+    token = TOKENS.token()
+
+    assert highlevel.tokens.issued == {"direct": 1, "refresh_token": 1, "refresh_replayed": 1}
+    assert highlevel.tokens.grant_of(token) is not None
+
+
+def test_an_answer_lost_twice_is_asked_for_again_with_the_same_token(acme: Persona, highlevel: World) -> None:
+    before = expire()
+    highlevel.faults.add(Fault("refresh_answer_lost", times=2))
     with pytest.raises(ConnectionLost):
         TOKENS.token()
     with pytest.raises(TokenBusy):
@@ -268,7 +280,7 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_token(acme: Persona, hig
     end_claim()
     token = TOKENS.token()
 
-    assert highlevel.tokens.issued == {"direct": 1, "refresh_token": 1, "refresh_replayed": 1}
+    assert highlevel.tokens.issued == {"direct": 1, "refresh_token": 1, "refresh_replayed": 2}
     assert highlevel.tokens.grant_of(token) is not None
     assert statuses_of() == ("active", "")
 
@@ -278,13 +290,13 @@ def test_the_periodic_refresh_repeats_a_lost_answer_too(
 ) -> None:
     monkeypatch.setattr(vault, "REPEAT_AFTER", timedelta(0))
     make_due()
-    highlevel.faults.add(Fault("refresh_answer_lost"))
+    highlevel.faults.add(Fault("refresh_answer_lost", times=2))
 
     assert vault.refresh_due() == 0
     assert vault.refresh_due() == 1
 
     assert statuses_of() == ("active", "")
-    assert highlevel.tokens.issued["refresh_replayed"] == 1
+    assert highlevel.tokens.issued["refresh_replayed"] == 2
 
 
 def test_a_refresh_does_not_wait_for_ever(
@@ -311,9 +323,9 @@ def test_it_is_repeated_inside_highlevels_grace() -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault("error_500_before", "token"), ServerFailed),
-        (Fault("html_502", "token"), ServerFailed),
-        (Fault("too_many_requests", "token"), RateLimited),
+        (Fault("error_500_before", "token", times=2), ServerFailed),
+        (Fault("html_502", "token", times=2), ServerFailed),
+        (Fault("too_many_requests", "token", times=1), RateLimited),
     ],
     ids=["error_500", "html_502", "too_many_requests"],
 )
@@ -321,8 +333,7 @@ def test_trouble_at_highlevels_end_costs_nothing(
     acme: Persona, highlevel: World, fault: Fault, error: type[Exception]
 ) -> None:
     before = expire()
-    fault.times = 1
-    highlevel.faults.add(fault)
+    highlevel.faults.add(replace(fault))
 
     with pytest.raises(error):
         TOKENS.token()
