@@ -62,10 +62,13 @@ def test_members_finish_what_they_do_before_they_end(launcher: Launcher) -> None
 
 @pytest.mark.parametrize(("code", "expected"), [("raise SystemExit(3)", 3), ("pass", 1), ("os.abort()", 1)])
 def test_when_one_ends_by_itself_the_rest_is_stopped_and_it_is_a_failure(
-    launcher: Launcher, code: str, expected: int
+    launcher: Launcher, tmp_path: Path, code: str, expected: int
 ) -> None:
-    dying = f"import os, sys; sys.stdin.read(); print('last words'); {code}"
-    running = launcher(code_for({"web": STAY, "worker": dying}))
+    said = f"import os, pathlib, time; said = pathlib.Path({str(tmp_path / 'said')!r}); "
+    staying = said + "print(os.getpid(), flush=True); said.touch(); time.sleep(60)"
+    waiting = "[time.sleep(0.01) for _ in iter(said.exists, True)]; "
+    dying = f"{said}{waiting}print('last words'); {code}"
+    running = launcher(code_for({"web": staying, "worker": dying}))
 
     output, _ = running.communicate(timeout=20)
 
