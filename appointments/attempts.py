@@ -65,6 +65,11 @@ class Attempt:
         """`call` with the location's access token; once more with another one if HighLevel rejects it."""
         return authorized(LocationTokens(self.booking.location_id), call)
 
+    def read(self, appointment_id: str) -> Appointment:
+        return self.ask(
+            lambda token: upstream.client().get_appointment(token, appointment_id, calls=self.calls)
+        )
+
     def create(self, fields: dict[str, Any]) -> Appointment:
         """Send a create under an intent. Raises NotNow, LeaseLost, TokenUnavailable or a HighLevelError."""
         body = appointment_body(fields)

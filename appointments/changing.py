@@ -11,7 +11,6 @@ from appointments.attempts import RESOLVED, Attempt, lease_time
 from appointments.models import Booking, Intent
 from ghl.errors import AppointmentNotFound
 from ghl.types import Appointment
-from oauth import upstream
 
 Status = Booking.Status
 CANCELLED = differences.CANCELLED
@@ -83,9 +82,7 @@ def _read(attempt: Attempt) -> Appointment | None:
     """The appointment as it stands; None where somebody deleted it."""
     appointment_id = str(attempt.booking.appointment_id)
     try:
-        return attempt.ask(
-            lambda token: upstream.client().get_appointment(token, appointment_id, calls=attempt.calls)
-        )
+        return attempt.read(appointment_id)
     except AppointmentNotFound:
         return None
 

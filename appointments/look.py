@@ -62,18 +62,12 @@ def _moved(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appo
     )
     new = [each for each in listed if each.title == sent["title"] and _may_be_ours(each, sent, since)]
     # That list writes times without an offset.
-    whole = [_read(attempt, each.id) for each in _unowned(filter(_was_changed, new))]
+    whole = [attempt.read(each.id) for each in _unowned(filter(_was_changed, new))]
     return [each for each in whole if not _may_be_anothers(attempt.booking, each)]
 
 
 def _was_changed(found: Appointment) -> bool:
     return bool(found.date_added and found.date_updated and found.date_updated > found.date_added)
-
-
-def _read(attempt: Attempt, appointment_id: str) -> Appointment:
-    return attempt.ask(
-        lambda token: upstream.client().get_appointment(token, appointment_id, calls=attempt.calls)
-    )
 
 
 def _may_be_anothers(booking: Booking, found: Appointment) -> bool:
