@@ -18,10 +18,11 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from appointments import changing, creating, differences, metrics, outcomes, states, wakeups
+from appointments import changing, creating, differences, metrics, outcomes, states
 from appointments.attempts import CREATE, Attempt, NotNow, lease_time
 from appointments.models import Booking, Intent
 from appointments.times import mistakes_of_end, moved
+from appointments.wakeups import CONVERGE
 from ghl.errors import HighLevelError
 from oauth.models import Location, Tenant
 from oauth.vault import TokenUnavailable
@@ -103,7 +104,7 @@ def request(tenant: Tenant, location: Location, wanted: Wanted) -> tuple[Booking
     metrics.bookings_accepted.inc()
     # PostgreSQL's clock has decided; for the answer ours is near enough and spares a query.
     booking.next_attempt_at = booking.created_at
-    wakeups.wake(location.pk)
+    CONVERGE.send(location.pk)
     return booking, False
 
 
@@ -177,7 +178,7 @@ def change(
         Booking.objects.filter(pk=booking.pk).update(**changes)
         if wish != booking.wish:
             states.state_entry(booking, booking.status, booking.status, "change requested").save()
-    wakeups.wake(booking.location_id)
+    CONVERGE.send(booking.location_id)
     booking.refresh_from_db()
     return booking
 
@@ -219,7 +220,7 @@ def cancel(booking: Booking, if_match: Collection[str] | None = None) -> Booking
             changes |= {"next_attempt_at": None, "error": None}
         Booking.objects.filter(pk=booking.pk).update(**changes)
         states.state_entry(booking, booking.status, status, reason).save()
-    wakeups.wake(booking.location_id)
+    CONVERGE.send(booking.location_id)
     booking.refresh_from_db()
     return booking
 
@@ -246,7 +247,7 @@ def retry(booking: Booking) -> Booking:
         }
         Booking.objects.filter(pk=booking.pk).update(**changes)
         states.state_entry(booking, booking.status, Status.PENDING, "retry requested").save()
-    wakeups.wake(booking.location_id)
+    CONVERGE.send(booking.location_id)
     booking.refresh_from_db()
     return booking
 
@@ -275,15 +276,15 @@ def wait(booking: Booking, seconds: float) -> Booking:
 
 def converge_due(location_id: str) -> None:
     """Converge what is due for a location, oldest first; where more is due, wake somebody else for it."""
-    wakeups.clear(location_id)
+    CONVERGE.clear(location_id)
     for _ in range(IN_A_ROW):
         booking = Booking.objects.claim(location_id, lease_time())
         if booking is None:
             return
         if Booking.objects.filter(location_id=location_id).due().exists():
-            wakeups.wake(location_id)
+            CONVERGE.send(location_id)
         converge(booking)
-    wakeups.wake(location_id)
+    CONVERGE.send(location_id)
 
 
 def converge(booking: Booking) -> None:

@@ -4,4 +4,3 @@ from prometheus_client import Counter
 
 bookings_accepted = Counter("bookings_accepted_total", "Bookings accepted from tenants")
 bookings_moved = Counter("bookings_moved_total", "Changes of state of bookings, by the new state", ["status"])
-wake_ups = Counter("bookings_wake_ups_total", "Wake-ups wanted, by what became of them", ["outcome"])

@@ -7,10 +7,11 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from appointments import metrics, outcomes, states, wakeups
+from appointments import metrics, outcomes, states
 from appointments.attempts import Attempt
 from appointments.changing import CHANGE_LIFE
 from appointments.models import Booking, TimelineEntry
+from appointments.wakeups import CONVERGE
 
 Status = Booking.Status
 SWEPT_AT_ONCE = 500
@@ -24,7 +25,7 @@ def sweep() -> None:
     _take_back()
     due = Booking.objects.due().values_list("location_id", flat=True).distinct()
     for location_id in due[:SWEPT_AT_ONCE]:
-        wakeups.wake(location_id)
+        CONVERGE.send(location_id)
 
 
 def _release_held() -> None:

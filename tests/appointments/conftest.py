@@ -19,9 +19,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from appointments import wakeups
 from appointments.models import Booking
-from oauth import upstream
+from oauth import upstream, wakeups
 from sandbox import World
 from sandbox.faults import Fault
 from tests.fixtures import ACME_LOCATION, hurry, work_once

@@ -13,9 +13,11 @@ import redis
 from django.conf import settings as django_settings
 from django.db import connection
 
-from appointments import sweeping, tasks, wakeups
+from appointments import sweeping, tasks
 from appointments.models import Booking
+from appointments.wakeups import CONVERGE
 from ghlapp.celery import app
+from oauth import wakeups
 from sandbox import World
 from sandbox.faults import Fault
 from tests.appointments.conftest import calls, forget_the_broker, until
@@ -145,11 +147,11 @@ def test_it_does_not_ask_redis_again_for_five_seconds(acme: Persona) -> None:
 
     started = time.monotonic()
     for _ in range(10):
-        wakeups.wake(ACME_LOCATION)
+        CONVERGE.send(ACME_LOCATION)
     assert time.monotonic() - started < 0.05
 
     wakeups._skip_until = time.monotonic() - 0.001
-    wakeups.wake(ACME_LOCATION)
+    CONVERGE.send(ACME_LOCATION)
     assert wakeups._skip_until > time.monotonic()
 
 

@@ -1,0 +1,82 @@
+"""Messages that wake a worker, at most one on its way for each subject. Losing one loses nothing: PostgreSQL knows
+what is due, and a periodic sweep finds it. What a woken worker does is each room's tasks.py."""
+
+import logging
+import time
+from dataclasses import dataclass
+from functools import cache
+
+import redis
+from celery import current_app
+from django.conf import settings
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from oauth import metrics
+
+log = logging.getLogger(__name__)
+
+# Accepting a booking must not wait for a broker that is gone or frozen.
+SECONDS_PER_STEP = 0.1
+SKIP_SECONDS = 5.0
+# With no worker about, each sweep sends one for each location; whoever comes back needs only the last few.
+OLD_AFTER_SECONDS = 60
+TIME_OUTS = {"socket_timeout": SECONDS_PER_STEP, "socket_connect_timeout": SECONDS_PER_STEP}
+
+_skip_until = 0.0
+
+
+@dataclass(frozen=True)
+class WakeUp:
+    """Has some worker run the task of this dotted name; with an argument where it is about one of many subjects."""
+
+    task: str
+
+    def send(self, subject: str = "") -> None:
+        """Wake a worker unless a message for this subject is on its way. Never raises, never takes over 0.3 s."""
+        global _skip_until  # noqa: PLW0603  (one broker, one memory of its failure)
+        if time.monotonic() < _skip_until:
+            self._count("skipped")
+            return
+        try:
+            self._count(self._send(subject))
+        except (redis.RedisError, OperationalError, OSError) as error:
+            _skip_until = time.monotonic() + SKIP_SECONDS
+            self._count("failed")
+            log.warning("No wake-up could be sent (%s); the sweep will do", type(error).__name__)
+
+    def clear(self, subject: str = "") -> None:
+        """Let the next `send` send a message again. To be called before reading what is due (rule 13)."""
+        try:
+            _flags().delete(self._flag(subject))
+        except redis.RedisError as error:
+            # It ends by itself within the sweep's interval.
+            log.warning("A wake-up flag could not be cleared: %s", type(error).__name__)
+
+    def _send(self, subject: str) -> str:
+        # The flag's life is the sweep's interval at most: a flag whose message was lost hides nothing for longer.
+        if not _flags().set(self._flag(subject), 1, nx=True, ex=settings.SWEEP_SECONDS):
+            return "already_on_its_way"
+        args = [subject] if subject else []
+        with _connection().Producer() as producer:
+            current_app.send_task(
+                self.task, args=args, producer=producer, retry=False, expires=OLD_AFTER_SECONDS
+            )
+        return "sent"
+
+    def _flag(self, subject: str) -> str:
+        return f"wake-up:{self.task}:{subject}"
+
+    def _count(self, outcome: str) -> None:
+        metrics.wake_ups.labels(self.task, outcome).inc()
+
+
+@cache
+def _flags() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, **TIME_OUTS)
+
+
+@cache
+def _connection() -> Connection:
+    # Not Celery's own: the worker's blocking pop needs longer time-outs than a request can wait.
+    return Connection(settings.REDIS_URL, transport_options=TIME_OUTS)
