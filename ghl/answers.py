@@ -6,7 +6,7 @@ No HTTP. A ValueError here means an answer that cannot be understood; an empty l
 import re
 
 from .reading import Json, flag, items, mapping, text, texts
-from .types import Appointment, Calendar, Contact, LocationDetails
+from .types import Appointment, Calendar, Contact, InstalledLocation, InstallPage, LocationDetails
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -43,6 +43,15 @@ def contact(data: Json) -> Contact:
 def location(data: Json) -> LocationDetails:
     """A sub-account, under `location`."""
     return LocationDetails.from_wire(_unwrapped(data, "location"), trace_id=text(data, "traceId"))
+
+
+def install_page(data: Json) -> InstallPage:
+    """The `locations` of a company's installs, whose key for the id is `_id`."""
+    found = (each for each in _list(data, "locations") if text(each, "id", "_id"))
+    return InstallPage(
+        tuple(InstalledLocation.from_wire(each) for each in found),
+        flag(data, "installToFutureLocations"),
+    )
 
 
 def _unwrapped(data: Json, *wrappers: str) -> Json:

@@ -10,7 +10,16 @@ import httpx2
 
 from . import answers, endpoints
 from .line import Line
-from .types import Appointment, Calendar, Call, Contact, LocationDetails, TokenGrant, parse_token_grant
+from .types import (
+    Appointment,
+    Calendar,
+    Call,
+    Contact,
+    InstallPage,
+    LocationDetails,
+    TokenGrant,
+    parse_token_grant,
+)
 
 Body = Mapping[str, object]
 Calls = list[Call] | None
@@ -62,6 +71,47 @@ class Client:
             "user_type": user_type,
         }
         return self._line.ask(endpoints.REFRESH, parse_token_grant, form=form, timeout=timeout)
+
+    def location_token(
+        self, token: str, company_id: str, location_id: str, *, calls: Calls = None
+    ) -> TokenGrant:
+        """A pair of tokens for one of the company's locations; `token` is the company's.
+
+        HighLevel may end the location's earlier refresh token with it.
+        https://marketplace.gohighlevel.com/docs/ghl/oauth/get-location-access-token
+        """
+        form = {"companyId": company_id, "locationId": location_id}
+        return self._line.ask(
+            endpoints.LOCATION_TOKEN, parse_token_grant, token=token, form=form, calls=calls
+        )
+
+    def installed_locations(
+        self,
+        token: str,
+        company_id: str,
+        *,
+        skip: int = 0,
+        limit: int = 100,
+        location_id: str | None = None,
+        calls: Calls = None,
+    ) -> InstallPage:
+        """A page of the company's locations in which the app is installed; `token` is the company's.
+
+        The last page is the one with fewer than `limit`. With a `location_id` that one alone, or none.
+        https://marketplace.gohighlevel.com/docs/ghl/oauth/get-installed-location
+        """
+        query = {
+            "companyId": company_id,
+            "appId": self._client_id.partition("-")[0],
+            "isInstalled": "true",
+            "skip": str(skip),
+            "limit": str(limit),
+        }
+        if location_id is not None:
+            query["locationId"] = location_id
+        return self._line.ask(
+            endpoints.INSTALLED_LOCATIONS, answers.install_page, token=token, query=query, calls=calls
+        )
 
     # Appointments
 

@@ -38,6 +38,8 @@ class Endpoint:
 
 
 REFRESH = Endpoint("POST", "/oauth/token", None, kind="refresh")
+LOCATION_TOKEN = Endpoint("POST", "/oauth/locationToken", OTHERS, LocationForbidden)
+INSTALLED_LOCATIONS = Endpoint("GET", "/oauth/installedLocations", OTHERS)
 CREATE_APPOINTMENT = Endpoint("POST", "/calendars/events/appointments", CALENDARS)
 CHANGE_APPOINTMENT = Endpoint("PUT", "/calendars/events/appointments/{}", CALENDARS, AppointmentNotFound)
 GET_APPOINTMENT = Endpoint("GET", "/calendars/events/appointments/{}", CALENDARS, AppointmentNotFound)

@@ -225,10 +225,41 @@ class LocationDetails:
 
 
 @dataclass(frozen=True, slots=True)
+class InstalledLocation:
+    """A sub-account as the list of a company's installs shows it."""
+
+    id: str
+    name: str | None = None
+    is_installed: bool | None = None
+    version_id: str | None = None
+    installed_at: datetime | None = None
+
+    @classmethod
+    def from_wire(cls, data: Json) -> Self:
+        """From one entry of the list, whose id is called `_id`. ValueError without one."""
+        return cls(
+            id=_id(data),
+            name=text(data, "name"),
+            is_installed=flag(data, "isInstalled"),
+            version_id=text(data, "versionId"),
+            installed_at=moment(data.get("installedAt")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPage:
+    """A page of a company's installs. `count`, HighLevel's own, is of all its locations and counts no pages."""
+
+    locations: tuple[InstalledLocation, ...]
+    install_to_future_locations: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TokenGrant:
     """What the token endpoint handed out. Neither token shows in its repr.
 
-    `issued_at` is HighLevel's clock (the JWT's `iat`), None where the token is no readable JWT.
+    `issued_at` is HighLevel's clock (the JWT's `iat`, in whole seconds), None where the token is no readable JWT.
+    `approved_locations` is None where an agency's grant names none: all of them, or not said.
     """
 
     access_token: str = field(repr=False)
@@ -240,7 +271,10 @@ class TokenGrant:
     location_id: str | None = None
     user_id: str | None = None
     plan_id: str | None = None
+    version_id: str | None = None
     is_bulk_installation: bool = False
+    approved_locations: tuple[str, ...] | None = None
+    install_to_future_locations: bool | None = None
     issued_at: datetime | None = None
     trace_id: str | None = None
 
@@ -267,7 +301,10 @@ def parse_token_grant(payload: Mapping[str, object]) -> TokenGrant:
         location_id=text(payload, "locationId"),
         user_id=text(payload, "userId"),
         plan_id=text(payload, "planId"),
+        version_id=text(payload, "versionId"),
         is_bulk_installation=flag(payload, "isBulkInstallation") or False,
+        approved_locations=texts(payload.get("approvedLocations")) or None,
+        install_to_future_locations=flag(payload, "installToFutureLocations"),
         issued_at=instant(number(claims, "iat")),
         trace_id=text(payload, "traceId"),
     )

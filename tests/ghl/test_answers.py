@@ -10,7 +10,7 @@ import pytest
 
 from ghl import errors
 from ghl.client import Client
-from ghl.types import Appointment, Contact, LocationDetails
+from ghl.types import Appointment, Contact, InstalledLocation, InstallPage, LocationDetails
 
 from .conftest import Answering
 
@@ -232,6 +232,27 @@ def test_a_location_is_read(answering: Answering) -> None:
     found = answering(json={"location": record, "traceId": "t-1"}).get_location(TOKEN, "loc1")
 
     assert found == LocationDetails("loc1", "Acme", "America/Chicago", "com1", "t-1")
+
+
+def test_a_page_of_installs_is_read(answering: Answering) -> None:
+    listed = {
+        "_id": "loc1",
+        "name": "Acme",
+        "isInstalled": True,
+        "versionId": "v1",
+        "installedAt": "2024-01-15T10:30:00.000Z",
+    }
+    answer = {"locations": [listed, {"name": "no id"}], "count": 7, "installToFutureLocations": True}
+
+    page = answering(json=answer).installed_locations(TOKEN, "com1")
+
+    installed_at = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+    assert page == InstallPage((InstalledLocation("loc1", "Acme", True, "v1", installed_at),), True)
+
+
+def test_a_list_that_is_missing_says_nothing_about_installs(answering: Answering) -> None:
+    with pytest.raises(errors.UnreadableAnswer):
+        answering(json={"count": 0}).installed_locations(TOKEN, "com1")
 
 
 UNREADABLE: dict[str, dict[str, object]] = {

@@ -53,6 +53,31 @@ SENT = {
     "refresh": Sent(
         lambda c: c.refresh("old"), "oauth", "POST", "/oauth/token", "/oauth/token", None, body=REFRESH
     ),
+    "location token": Sent(
+        lambda c: c.location_token(TOKEN, "com1", "loc1"),
+        "oauth",
+        "POST",
+        "/oauth/locationToken",
+        "/oauth/locationToken",
+        "2021-07-28",
+        body={"companyId": "com1", "locationId": "loc1"},
+    ),
+    "installed locations": Sent(
+        lambda c: c.installed_locations(TOKEN, "com1", skip=100, location_id="loc1"),
+        "oauth",
+        "GET",
+        "/oauth/installedLocations",
+        "/oauth/installedLocations",
+        "2021-07-28",
+        query={
+            "companyId": "com1",
+            "appId": "app1",
+            "isInstalled": "true",
+            "skip": "100",
+            "limit": "100",
+            "locationId": "loc1",
+        },
+    ),
     "create": Sent(
         lambda c: c.create_appointment(TOKEN, WIRE),
         "calendars",
@@ -137,7 +162,7 @@ SENT = {
         "2021-07-28",
     ),
 }
-ANY_ANSWER = {"id": "x", "access_token": "a", "events": [], "calendars": []}
+ANY_ANSWER = {"id": "x", "access_token": "a", "events": [], "calendars": [], "locations": []}
 each_call = pytest.mark.parametrize("sent", SENT.values(), ids=SENT.keys())
 with_official_files = pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the official files are not here")
 

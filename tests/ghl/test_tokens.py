@@ -61,6 +61,19 @@ def test_an_agencys_grant_has_no_location() -> None:
     assert (found.user_type, found.location_id, found.is_bulk_installation) == ("Company", None, True)
 
 
+def test_an_agencys_grant_may_name_the_locations_it_is_for() -> None:
+    agency = {
+        **ANSWER,
+        "userType": "Company",
+        "approvedLocations": ["loc1"],
+        "installToFutureLocations": "true",
+    }
+
+    found = parse_token_grant(agency)
+
+    assert (found.approved_locations, found.install_to_future_locations) == (("loc1",), True)
+
+
 def test_what_the_answer_leaves_out_the_token_may_say() -> None:
     found = parse_token_grant({"access_token": ANSWER["access_token"], "expires_in": "3600"})
 
