@@ -5,7 +5,17 @@ What does not live here: anything of the booking backend. The two share no code,
 
 from sandbox.app import create_app
 from sandbox.faults import ConnectionCut, Fault
+from sandbox.letters import PUBLIC_KEY_PEM, Letter, sign
 from sandbox.settings import Settings
 from sandbox.world import World
 
-__all__ = ["ConnectionCut", "Fault", "Settings", "World", "create_app"]
+__all__ = [
+    "PUBLIC_KEY_PEM",
+    "ConnectionCut",
+    "Fault",
+    "Letter",
+    "Settings",
+    "World",
+    "create_app",
+    "sign",
+]

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--client-id", default=defaults.client_id)
     parser.add_argument("--client-secret", default=defaults.client_secret)
     parser.add_argument("--redirect-uri", help="the only one the consent page accepts; any, if left out")
-    parser.add_argument("--webhook-url", help="kept for the signed letters to come; nothing is sent yet")
+    parser.add_argument("--webhook-url", help="where signed letters go; nowhere, if left out")
     parser.add_argument("--verbose", action="store_true", help="a line per call")
     return parser
 

@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, head: list[Any], pieces: Iterable[bytes]) -> None:
         status, headers = head
-        lines = [f"{self.protocol_version} {status}", f"Date: {self.date_time_string()}"]
+        lines = [f"{self.protocol_version} {status}", f"Date: {self._date()}"]
         lines += [f"{name}: {value}" for name, value in headers]
         if self.close_connection:
             lines.append("Connection: close")
@@ -67,6 +67,10 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             self.wfile.flush()
         self.wfile.flush()
+
+    def _date(self) -> str:
+        # Whoever compares HighLevel's clocks finds one: that of tokens, letters and answers.
+        return self.date_time_string(int(self.server.world.clock.epoch()))
 
     def _environ(self, body: bytes) -> "WSGIEnvironment":
         path, _, query = self.path.partition("?")
@@ -107,7 +111,7 @@ class Server(ThreadingMixIn, TCPServer):
 
     def __init__(self, world: World, host: str, port: int) -> None:
         self.app: WSGIApplication = create_app(world)
-        self._world = world
+        self.world = world
         self._open: dict[socket.socket, threading.Thread] = {}
         self._open_lock = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="sandbox", daemon=True)
@@ -146,15 +150,16 @@ class Server(ThreadingMixIn, TCPServer):
             super().handle_error(request, client_address)
 
     def server_close(self) -> None:
-        self._world.closing.set()
+        self.world.closing.set()
         with self._open_lock:
             still_open = dict(self._open)
         for connection in still_open:
             _end(connection)
         for thread in still_open.values():
             thread.join()
+        self.world.letters.close()
         super().server_close()
-        self._world.closing.clear()
+        self.world.closing.clear()
 
 
 def _end(connection: socket.socket) -> None:

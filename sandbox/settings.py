@@ -25,8 +25,18 @@ class Settings:
     client_secret: str = "2f1d6c1e-5a0b-4a9e-9d3b-0c8f4b6a7e55"  # noqa: S105 - opens a pretend world
     # None accepts any redirect URI, so that a demo need not know its port beforehand.
     redirect_uri: str | None = None
-    # Kept for the signed letters to come; nothing is sent yet.
+    # Where letters go. None: nowhere, they are kept in the log.
     webhook_url: str | None = None
+    # Kept until released.
+    letters_held: bool = False
+    # HighLevel tries twelve times more, over days; the first wait doubles with each.
+    letter_retries: int = 12
+    letter_retry_seconds: float = 1.0
+    # Faults of the post: letters that never come, that come twice, that overtake each other.
+    letters_lost_share: float = 0.0
+    letters_doubled_share: float = 0.0
+    letters_shuffled_seconds: float = 0.0
+    letters_seed: int = 0
     version_id: str = "665c6bb13d4e5364bdec0e2f"
     rate_limit_burst: int = 100
     rate_limit_interval_seconds: float = 10.0
@@ -56,5 +66,5 @@ def _check(name: str, value: object) -> None:
     if wanted is None:
         raise ValueError(f"no setting is called {name}")
     fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
-    if not fits or isinstance(value, bool):
+    if not fits or isinstance(value, bool) != (wanted is bool):
         raise ValueError(f"{name} cannot be {value!r}")

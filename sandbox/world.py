@@ -11,6 +11,7 @@ from sandbox.calls import CallLog
 from sandbox.clock import Clock
 from sandbox.diary import Diary
 from sandbox.faults import ConnectionCut, Faults
+from sandbox.letters import Letters
 from sandbox.ratelimits import RateLimits
 from sandbox.records import Calendar, Company, Contact, Location, User, new_id
 from sandbox.settings import ALL_SCOPES, Settings
@@ -39,6 +40,7 @@ class World:
         self.tokens = Tokens(self.clock, self.settings)
         self.limits = RateLimits(self.clock, self.settings)
         self.faults = Faults()
+        self.letters = Letters(self.clock, self.settings)
         self.calls = CallLog()
 
     @classmethod
@@ -54,9 +56,11 @@ class World:
         from sandbox import seed
 
         with self.lock:
+            old_letters = self.letters
             self._start()
             if self._seeded:
                 seed.plant(self)
+        old_letters.close()
 
     def wait(self, seconds: float) -> None:
         """Sleep, never under the lock; a server that closes meanwhile cuts the connection."""
