@@ -17,7 +17,7 @@ from .errors import HighLevelError, UnreadableAnswer
 from .reading import Json, json_object, text
 from .refusals import from_response
 from .transport import Answer, Transport, exchange
-from .types import Call
+from .types import Call, Limits
 
 T = TypeVar("T")
 
@@ -79,27 +79,30 @@ class Line:
         )
         secrets = [token, *((form or {}).get(name) for name in SECRET_FIELDS)]
         started = time.monotonic()
+        answer: Answer | None = None
         try:
             answer = exchange(self._transport, request, self._timeout if timeout is None else timeout)
             result, trace_id = _understood(answer, endpoint, read, secrets)
         except HighLevelError as error:
-            error.call = self._account(request, started, error.status, error.name, error.trace_id, calls)
+            error.call = self._account(request, started, answer, error.name, error.trace_id, calls)
             raise
-        self._account(request, started, answer.status, "ok", trace_id, calls)
+        self._account(request, started, answer, "ok", trace_id, calls)
         return result
 
     def _account(  # noqa: PLR0917 - the fields of a Call
         self,
         request: httpx2.Request,
         started: float,
-        status: int | None,
+        answer: Answer | None,
         outcome: str,
         trace_id: str | None,
         calls: list[Call] | None,
     ) -> Call:
         duration = timedelta(seconds=time.monotonic() - started)
         path = request.url.raw_path.partition(b"?")[0].decode()
-        call = Call(request.method, path, status, started, duration, outcome, trace_id)
+        status = None if answer is None else answer.status
+        limits = None if answer is None else Limits.from_headers(answer.headers)
+        call = Call(request.method, path, status, started, duration, outcome, trace_id, limits)
         if calls is not None:
             calls.append(call)
         if self._on_call is not None:

@@ -60,6 +60,14 @@ def number(data: Json, key: str) -> float | None:
     return value if abs(value) < 1e18 else None  # neither NaN nor infinite, which Python's JSON reads too
 
 
+def digits(value: str | None, least: int, most: int) -> int | None:
+    """A whole number within these bounds, as headers hold one."""
+    plain = value.strip() if value is not None else ""
+    if not (plain.isascii() and plain.isdigit() and len(plain) <= 18):
+        return None
+    return int(plain) if least <= int(plain) <= most else None
+
+
 def moment(value: object) -> datetime | None:
     """An aware datetime from ISO 8601 with an offset; None for a time whose zone would have to be guessed."""
     try:

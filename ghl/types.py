@@ -4,12 +4,13 @@ No HTTP and no rules about bookings. Reading is tolerant (`reading.py`), writing
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
 
-from .reading import Json, flag, instant, items, jwt_claims, mapping, moment, number, text, texts
+from .reading import Json, digits, flag, instant, items, jwt_claims, mapping, moment, number, text, texts
 
 MEETING_LOCATION_TYPES = ("custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google")
 APPOINTMENT_STATUSES = ("new", "confirmed", "cancelled", "showed", "noshow", "invalid")
@@ -62,6 +63,10 @@ CONTACT_FIELDS = (
     "create_new_if_duplicate_allowed",
 )
 
+# Numbers beyond these are nonsense, and obeying them would stop a location or flood HighLevel.
+LARGEST_BURST = 10_000
+LONGEST_INTERVAL_MS = 10 * 60 * 1000
+
 
 def appointment_body(fields: Mapping[str, object]) -> dict[str, object]:
     """The body of create-appointment from our names. None is left out; an unknown name is a ValueError."""
@@ -90,11 +95,45 @@ def wire_name(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What an answer says of HighLevel's limits for this app and location or company; None where it says nothing.
+
+    At most `burst` calls in any `interval`, of which `burst_left` could still follow the moment of counting this
+    one; `daily_left` today. Answers overtake each other, so of two the later is not always the newer.
+    https://marketplace.gohighlevel.com/docs/oauth/Faqs
+    """
+
+    burst: int | None = None
+    burst_left: int | None = None
+    interval: timedelta | None = None
+    daily_left: int | None = None
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str]) -> Self | None:
+        """From headers whose names are found in lower case; None where none of them makes sense."""
+        milliseconds = digits(headers.get("x-ratelimit-interval-milliseconds"), 1, LONGEST_INTERVAL_MS)
+        read = cls(
+            burst=digits(headers.get("x-ratelimit-max"), 1, LARGEST_BURST),
+            burst_left=digits(headers.get("x-ratelimit-remaining"), 0, LARGEST_BURST),
+            interval=None if milliseconds is None else timedelta(milliseconds=milliseconds),
+            # Sic: "Daily-Remaining", but "Limit-Daily".
+            daily_left=digits(headers.get("x-ratelimit-daily-remaining"), 0, sys.maxsize),
+        )
+        return None if read == cls() else read
+
+    @property
+    def daily_exhausted(self) -> bool:
+        """No more calls today: the next one would be refused."""
+        return self.daily_left == 0
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One HTTP exchange, fit to be shown: no token, no query, no body.
 
     `outcome` is "ok" or the `name` of the error it ended with; `status` is None where no answer came.
     `started` is in seconds of this process's monotonic clock: how long ago it was is all that can be said of it.
+    `limits` is what the answer said of them, whatever else it said.
     """
 
     method: str
@@ -104,6 +143,7 @@ class Call:
     duration: timedelta
     outcome: str
     trace_id: str | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
