@@ -76,6 +76,14 @@ def invalid_token() -> Refusal:
     return Refusal(401, {"statusCode": 401, "message": "Invalid JWT"})
 
 
+def invalid_private_token() -> Refusal:
+    return Refusal(401, {"statusCode": 401, "message": "Invalid Private Integration token"})
+
+
+def wrong_user_type() -> Refusal:
+    return Refusal(401, {"statusCode": 401, "message": "Token's user type mismatch!"})
+
+
 def scope_missing() -> Refusal:
     return Refusal(401, {"statusCode": 401, "message": "The token is not authorized for this scope."})
 

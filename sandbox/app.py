@@ -13,7 +13,7 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from sandbox import appointments, calendars, contacts, control, oauth, pages
+from sandbox import appointments, calendars, consent, contacts, control, oauth, pages
 from sandbox.answers import Refusal, unsupported_route
 from sandbox.calls import Call, Record
 from sandbox.faults import Fault, Operation, Scene, play
@@ -87,10 +87,10 @@ ROUTES = (
         "get_location",
         Gate("locations.readonly", admits=BOTH),
     ),
-    Route("GET", "/oauth/chooselocation", oauth.choose),
-    Route("GET", "/v2/oauth/chooselocation", oauth.choose),
-    Route("POST", "/oauth/chooselocation", oauth.consent),
-    Route("POST", "/v2/oauth/chooselocation", oauth.consent),
+    Route("GET", "/oauth/chooselocation", consent.choose),
+    Route("GET", "/v2/oauth/chooselocation", consent.choose),
+    Route("POST", "/oauth/chooselocation", consent.consent),
+    Route("POST", "/v2/oauth/chooselocation", consent.consent),
     Route("GET", "/", pages.diary),
     Route("GET", "/_sandbox/state", control.state),
     Route("GET", "/_sandbox/appointments", control.appointments),

@@ -9,7 +9,7 @@ from typing import Any
 
 from werkzeug import Response
 
-from sandbox import recurrence, shapes, slots, times
+from sandbox import news, recurrence, shapes, slots, times
 from sandbox.answers import answer, bare_bad_request, refusal, unknown_event
 from sandbox.calls import Call
 from sandbox.gates import own
@@ -56,11 +56,12 @@ def create(call: Call) -> Response:
     first = _appointment(call, calendar)
     if not call.body.get("ignoreFreeSlotValidation"):
         slots.require_free(call.world, calendar, first)
-        call.world.diary.keep(first)
-        return answer(shapes.written(call.world, first))
-    entries = _series(call, first)
+        entries = [first]
+    else:
+        entries = _series(call, first)
     for entry in entries:
         call.world.diary.keep(entry)
+    news.happened(call.world, "AppointmentCreate", entries, news.API)
     return answer(shapes.written(call.world, entries[0]))
 
 
@@ -75,6 +76,7 @@ def update(call: Call) -> Response:
             slots.require_free(call.world, calendar, entry)
     for entry in changed:
         call.world.diary.keep(entry)
+    news.happened(call.world, "AppointmentUpdate", changed, news.API)
     return answer(shapes.written(call.world, changed[0]))
 
 
@@ -84,8 +86,10 @@ def read(call: Call) -> Response:
 
 def delete(call: Call) -> Response:
     check(call.body, {})
-    for entry in _entries(call):
+    entries = _entries(call)
+    for entry in entries:
         call.world.diary.remove(entry)
+    news.deleted(call.world, entries, news.API)
     return answer({"succeeded": True}, 201)
 
 
@@ -237,7 +241,7 @@ def _changed(call: Call, calendar: Calendar, entries: list[Appointment]) -> list
             address=body.get("address", entry.address),
             meeting_location_type=body.get("meetingLocationType", entry.meeting_location_type),
             meeting_location_id=body.get("meetingLocationId", entry.meeting_location_id),
-            updated_at=call.world.clock.now(),
+            updated_at=entry.next_update(call.world.clock.now()),
         )
         for entry in entries
     ]

@@ -5,18 +5,21 @@ Not here: what each endpoint itself refuses.
 
 from dataclasses import dataclass
 
+from sandbox import installs
 from sandbox.answers import (
     Refusal,
     UnknownClient,
+    invalid_private_token,
     invalid_token,
     refusal,
     scope_missing,
     too_many_requests,
     wrong_location,
     wrong_token_class,
+    wrong_user_type,
 )
 from sandbox.calls import Call
-from sandbox.tokens import Grant, UserType
+from sandbox.tokens import Grant, UserType, is_private
 
 CALENDARS_VERSION = "2021-04-15"
 OTHER_VERSION = "2021-07-28"
@@ -47,7 +50,7 @@ def check(call: Call, gate: Gate) -> None:
     grant = call.grant = _authenticate(call)
     _count(call, grant)
     if grant.user_type not in gate.admits:
-        raise wrong_token_class()
+        raise wrong_user_type() if grant.private else wrong_token_class()
     if gate.scope not in grant.scopes:
         raise scope_missing()
     _check_location(call, grant)
@@ -72,6 +75,9 @@ def _check_version(call: Call, gate: Gate) -> None:
 def _authenticate(call: Call) -> Grant:
     grant = call.world.tokens.grant_of(call.bearer)
     if grant is None:
+        raise invalid_private_token() if is_private(call.bearer) else invalid_token()
+    # An agency's tokens end with the install; a location's meet a 403 further on.
+    if grant.location_id is None and not installs.in_force(call.world, grant):
         raise invalid_token()
     return grant
 
@@ -89,7 +95,7 @@ def _check_location(call: Call, grant: Grant) -> None:
     named = call.fields.get("locationId")
     if isinstance(named, str) and named != grant.location_id:
         raise wrong_location()
-    if not call.world.locations[grant.location_id].installed:
+    if not installs.in_force(call.world, grant):
         raise wrong_location()
 
 

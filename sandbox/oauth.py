@@ -1,79 +1,21 @@
-"""OAuth: the consent page's answers, the token endpoint, location tokens, installed locations.
+"""OAuth: the token endpoint, location tokens, installed locations.
 
-Not here: how tokens are made and rotated (tokens.py), the page's HTML (pages.py).
-
-A program consents by posting the page's form: the install link's own parameters, `decision` ("allow" or
-"deny") and `choice` ("location:<id>" or "agency:<company id>").
+Not here: the consent that comes before (consent.py), how tokens are made and rotated (tokens.py).
 """
 
 import hmac
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, cast
-from urllib.parse import urlencode, urlsplit
 
 from werkzeug import Response
 
-from sandbox import pages, times
+from sandbox import installs, times
 from sandbox.answers import Refusal, answer, refusal, wrong_location
 from sandbox.calls import Call
 from sandbox.records import Location
-from sandbox.settings import ALL_SCOPES
-from sandbox.tokens import Grant, UserType
+from sandbox.tokens import Grant
 from sandbox.validation import Field, check
-
-_PLACES: dict[str, UserType] = {"location": "Location", "agency": "Company"}
-
-
-def choose(call: Call) -> Response:
-    """GET: the page on which a person picks where the app is installed."""
-    fault = _link_fault(call, call.query)
-    return pages.bad_link(fault) if fault else pages.consent(call.world, call.query)
-
-
-def consent(call: Call) -> Response:
-    """POST: back to the app, with a code or with access_denied."""
-    form = call.request.form.to_dict()
-    fault = _link_fault(call, form)
-    if fault:
-        return pages.bad_link(fault)
-    if form.get("decision") != "allow":
-        return _redirect(form, {"error": "access_denied"})
-    grant = _chosen(call, form)
-    if grant is None:
-        return pages.consent(call.world, form, complaint="Choose where to install the app first.")
-    return _redirect(form, {"code": call.world.tokens.issue_code(grant, form["redirect_uri"])})
-
-
-def _link_fault(call: Call, given: Mapping[str, str]) -> str | None:
-    settings = call.world.settings
-    if given.get("response_type") != "code":
-        return "response_type must be code"
-    if given.get("client_id") != settings.client_id:
-        return "no app has this client_id"
-    redirect_uri = given.get("redirect_uri", "")
-    if urlsplit(redirect_uri).scheme not in ("http", "https"):
-        return "redirect_uri is missing or no web address"
-    if settings.redirect_uri not in (None, redirect_uri):
-        return "redirect_uri is not the registered one"
-    return None
-
-
-def _chosen(call: Call, form: Mapping[str, str]) -> Grant | None:
-    kind, _, resource_id = form.get("choice", "").partition(":")
-    known = {"location": call.world.locations.keys(), "agency": call.world.companies.keys()}
-    if resource_id not in known.get(kind, ()):
-        return None
-    scopes = tuple(form.get("scope", "").split()) or ALL_SCOPES
-    return call.world.grant(_PLACES[kind], resource_id, scopes)
-
-
-def _redirect(form: Mapping[str, str], result: dict[str, str]) -> Response:
-    # An install begun in HighLevel's own marketplace brings no state, and none is sent back.
-    if form.get("state"):
-        result["state"] = form["state"]
-    uri = form["redirect_uri"]
-    joint = "&" if urlsplit(uri).query else "?"
-    return Response(status=302, headers={"Location": uri + joint + urlencode(result)})
 
 
 def token(call: Call) -> Response:
@@ -90,7 +32,7 @@ def _redeem(call: Call) -> dict[str, Any]:
     tokens = call.world.tokens
     code = _parameter(call, "code")
     found = tokens.find_code(code)
-    if found is None:
+    if found is None or not installs.in_force(call.world, found.grant):
         body = {"error": "UnAuthorized!", "error_description": "Authorization code not found"}
         raise Refusal(401, body)
     _check_credentials(call)
@@ -102,7 +44,7 @@ def _redeem(call: Call) -> dict[str, Any]:
 def _refresh(call: Call) -> dict[str, Any]:
     _check_credentials(call)
     found = call.world.tokens.find_refresh(_parameter(call, "refresh_token"))
-    if found is None:
+    if found is None or not installs.in_force(call.world, found.grant):
         raise _token_refusal("Invalid grant: refresh token is invalid")
     _check_active(call, found.grant.company_id, found.grant.location_id)
     return call.world.tokens.rotate(found)
@@ -139,18 +81,16 @@ def location_token(call: Call) -> Response:
     check(call.body, {"companyId": Field(required=True), "locationId": Field(required=True)})
     company_token = cast("Grant", call.grant)
     location = call.world.locations.get(call.body["locationId"])
-    if call.body["companyId"] != company_token.company_id or not _installed(location, company_token):
+    if location is None or not _is_installed(location, company_token, call.body["companyId"]):
         raise wrong_location()
-    _check_active(call, company_token.company_id, call.body["locationId"])
-    call.world.tokens.revoke_refresh(call.body["locationId"])
-    grant = call.world.grant("Location", call.body["locationId"], company_token.scopes)
-    pair = call.world.tokens.issue(grant, "location_token")
-    settings = call.world.settings
-    return answer({**pair, "appId": settings.app_id, "versionId": settings.version_id})
+    _check_active(call, company_token.company_id, location.id)
+    call.world.tokens.revoke_refresh(location.id)
+    pair = call.world.tokens.issue(installs.grant(location), "location_token")
+    return answer({**pair, "appId": call.world.settings.app_id, "versionId": location.version_id})
 
 
-def _installed(location: Location | None, company_token: Grant) -> bool:
-    return location is not None and location.installed and location.company_id == company_token.company_id
+def _is_installed(location: Location, company_token: Grant, company_id: str) -> bool:
+    return location.installed and location.company_id == company_token.company_id == company_id
 
 
 def installed_locations(call: Call) -> Response:
@@ -158,12 +98,12 @@ def installed_locations(call: Call) -> Response:
     company = call.world.companies.get(call.query["companyId"])
     if call.grant is None or company is None or call.grant.company_id != company.id:
         raise wrong_location()
-    theirs = [entry for entry in call.world.locations.values() if entry.company_id == company.id]
-    asked = [entry for entry in theirs if _asked_for(entry, call.query)]
+    theirs = call.world.locations_of(company.id)
+    asked = (entry for entry in theirs if _asked_for(entry, call.query))
     skip, limit = _number(call, "skip", 0), _number(call, "limit", 20)
     return answer(
         {
-            "locations": [_installed_shape(call, entry) for entry in asked[skip : skip + limit]],
+            "locations": [_installed_shape(entry) for entry in islice(asked, skip, skip + limit)],
             # Of all the company's locations, installed or not: no good for counting pages.
             "count": len(theirs),
             "installToFutureLocations": company.install_to_future_locations,
@@ -175,6 +115,7 @@ def _asked_for(location: Location, query: Mapping[str, str]) -> bool:
     return (
         query.get("isInstalled") in (None, str(location.installed).lower())
         and query.get("locationId") in (None, location.id)
+        and query.get("versionId") in (None, location.version_id)
         and query.get("query", "").lower() in location.name.lower()
     )
 
@@ -186,7 +127,7 @@ def _number(call: Call, name: str, default: int) -> int:
     return int(text)
 
 
-def _installed_shape(call: Call, location: Location) -> dict[str, Any]:
+def _installed_shape(location: Location) -> dict[str, Any]:
     shape = {
         "_id": location.id,
         "name": location.name,
@@ -195,5 +136,4 @@ def _installed_shape(call: Call, location: Location) -> dict[str, Any]:
     }
     if location.installed_at is None:
         return shape
-    version = call.world.settings.version_id
-    return {**shape, "versionId": version, "installedAt": times.utc(location.installed_at)}
+    return {**shape, "versionId": location.version_id, "installedAt": times.utc(location.installed_at)}

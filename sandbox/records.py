@@ -4,8 +4,8 @@ Not here: how they look on the wire (the endpoint modules), or where they are ke
 """
 
 import secrets
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 INACTIVE_STATUSES = frozenset({"cancelled", "invalid"})
 _LETTERS_ONLY = str.maketrans("-_", "xY")
@@ -27,6 +27,17 @@ class Company:
     name: str
     active: bool = True
     install_to_future_locations: bool = False
+    whitelabel_domain: str = ""
+    whitelabel_logo_url: str = ""
+    # Of the install: when, which version, what was consented to, and how many installs have ended before it.
+    installed_at: datetime | None = None
+    version_id: str | None = None
+    scopes: tuple[str, ...] = ()
+    life: int = 0
+
+    @property
+    def installed(self) -> bool:
+        return self.installed_at is not None
 
 
 @dataclass
@@ -36,8 +47,13 @@ class Location:
     name: str
     timezone: str
     active: bool = True
-    installed_at: datetime | None = None
     address: str = "47 W 13th St, New York, NY 10011, USA"
+    # As of a company, and whether it was installed here ("Location") or came with the company ("Company").
+    installed_at: datetime | None = None
+    installed_by: str | None = None
+    version_id: str | None = None
+    scopes: tuple[str, ...] = ()
+    life: int = 0
 
     @property
     def installed(self) -> bool:
@@ -102,11 +118,17 @@ class Appointment:
     meeting_location_id: str = "default"
     rrule: str | None = None
     master_event_id: str | None = None
-    old_status: str = field(default="")
+    old_status: str = ""
+    # Who made it: the API, or somebody in HighLevel's pages.
+    source: str = "third_party"
 
     @property
     def takes_a_seat(self) -> bool:
         return self.status not in INACTIVE_STATUSES
+
+    def next_update(self, now: datetime) -> datetime:
+        """When a change made now was made: later than the one before, though the clock may not have moved."""
+        return max(now, self.updated_at + timedelta(milliseconds=1))
 
     def overlaps(self, starts_at: datetime, ends_at: datetime) -> bool:
         return self.starts_at < ends_at and starts_at < self.ends_at

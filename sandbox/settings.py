@@ -17,6 +17,8 @@ ALL_SCOPES = (
     "oauth.readonly",
     "oauth.write",
 )
+# What a private integration token of a location can have.
+LOCATION_SCOPES = tuple(scope for scope in ALL_SCOPES if not scope.startswith("oauth."))
 
 
 @dataclass
@@ -46,6 +48,8 @@ class Settings:
     code_seconds: float = 60.0
     latency_seconds: float = 0.0
     list_lag_seconds: float = 0.0
+    # False leaves companyId and userId out of the letter about a company's new location, as HighLevel may.
+    future_installs_named: bool = True
     # Space separated; None grants whatever the install link asks for.
     granted_scopes: str | None = None
 

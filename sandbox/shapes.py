@@ -49,7 +49,7 @@ def event(world: World, appointment: Appointment) -> dict[str, Any]:
         "endTime": times.iso(appointment.ends_at, zone),
         "description": appointment.description,
         "isRecurring": appointment.rrule is not None,
-        "createdBy": {"userId": "", "source": "third_party"},
+        "createdBy": {"userId": "", "source": appointment.source},
     }
     if appointment.rrule:
         shape |= {"rrule": appointment.rrule, "masterEventId": appointment.master_event_id}

@@ -37,9 +37,9 @@ def from_epoch_ms(text: str) -> datetime | None:
         return None
 
 
-def iso(moment: datetime, zone_name: str) -> str:
+def iso(moment: datetime, zone_name: str, precision: str = "seconds") -> str:
     """2021-06-23T03:30:00+05:30, in the location's own zone."""
-    return moment.astimezone(ZoneInfo(zone_name)).isoformat(timespec="seconds")
+    return moment.astimezone(ZoneInfo(zone_name)).isoformat(timespec=precision)
 
 
 def utc(moment: datetime) -> str:

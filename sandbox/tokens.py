@@ -1,4 +1,4 @@
-"""Codes, access tokens and refresh tokens: issued, rotated once, refused afterwards.
+"""Codes, access and refresh tokens, issued, rotated once, refused afterwards; and private integration tokens.
 
 Not here: the OAuth endpoints and their refusals (oauth.py).
 """
@@ -6,7 +6,8 @@ Not here: the OAuth endpoints and their refusals (oauth.py).
 import base64
 import json
 import secrets
-from collections import Counter
+import uuid
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,7 +28,12 @@ class Grant:
     location_id: str | None
     scopes: tuple[str, ...]
     user_id: str
+    # Of the install it belongs to: installs.in_force compares them.
+    life: int = 0
+    # A private integration token's: it needs no install.
+    private: bool = False
     approved_locations: tuple[str, ...] = ()
+    approve_all: bool = True
     install_to_future_locations: bool = False
 
     @property
@@ -57,6 +63,9 @@ class Tokens:
         self._codes: dict[str, Code] = {}
         self._access: dict[str, tuple[Grant, float]] = {}
         self._refresh: dict[str, Refresh] = {}
+        self._private: dict[str, Grant] = {}
+        # By location or company, so that ending one's tokens does not go through everybody's.
+        self._of_resource: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         self.issued: Counter[str] = Counter()
 
     def issue_code(self, grant: Grant, redirect_uri: str) -> str:
@@ -78,9 +87,17 @@ class Tokens:
         access, refresh = self._jwt(grant), self._jwt(grant)
         self._access[access] = (grant, self._clock.epoch() + self._settings.access_token_seconds)
         self._refresh[refresh] = Refresh(grant)
+        self._of_resource[grant.resource].append((access, refresh))
         return {**_pair(access, refresh, self._settings.access_token_seconds), **_describe(grant)}
 
+    def issue_private(self, grant: Grant) -> str:
+        token = f"pit-{uuid.uuid4()}"
+        self._private[token] = grant
+        return token
+
     def grant_of(self, access_token: str) -> Grant | None:
+        if is_private(access_token):
+            return self._private.get(access_token)
         grant, expires_at = self._access.get(access_token, (None, 0.0))
         return grant if expires_at > self._clock.epoch() else None
 
@@ -100,15 +117,18 @@ class Tokens:
         refresh.successor = self.issue(refresh.grant, "refresh_token")
         return refresh.successor
 
-    def revoke_access(self, location_id: str) -> None:
-        """Access tokens of the location are refused from now on; its refresh token still works."""
-        self._access = {
-            token: held for token, held in self._access.items() if held[0].location_id != location_id
-        }
+    def revoke_access(self, resource: str) -> None:
+        """Access tokens of the location or company are refused from now on; its refresh token still works."""
+        for access, _refresh in self._of_resource[resource]:
+            self._access.pop(access, None)
 
-    def revoke_refresh(self, location_id: str) -> None:
-        self._refresh = {
-            token: held for token, held in self._refresh.items() if held.grant.location_id != location_id
+    def revoke_refresh(self, resource: str) -> None:
+        for _access, refresh in self._of_resource[resource]:
+            self._refresh.pop(refresh, None)
+
+    def revoke_private(self, location_id: str) -> None:
+        self._private = {
+            token: grant for token, grant in self._private.items() if grant.location_id != location_id
         }
 
     def _jwt(self, grant: Grant) -> str:
@@ -128,6 +148,10 @@ class Tokens:
         }
         header = _segment(json.dumps({"alg": "RS256", "typ": "JWT"}).encode())
         return f"{header}.{_segment(json.dumps(claims).encode())}.{_segment(secrets.token_bytes(512))}"
+
+
+def is_private(token: str) -> bool:
+    return token.startswith("pit-")
 
 
 def _segment(raw: bytes) -> str:
@@ -159,6 +183,6 @@ def _describe(grant: Grant) -> dict[str, Any]:
     return {
         **described,
         "approvedLocations": list(grant.approved_locations),
-        "approveAllLocations": True,
+        "approveAllLocations": grant.approve_all,
         "installToFutureLocations": grant.install_to_future_locations,
     }

@@ -1,24 +1,28 @@
 """The whole state of a pretend HighLevel, behind one lock that is never held while anything waits.
 
-Not here: the endpoints that read and change it, the seed (seed.py), the server (server.py).
+Not here: who is in it (population.py), what its acts mean (installs.py, staff.py), the endpoints, the seed.
 """
 
 import copy
 import threading
-from typing import Any
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Unpack
 
+from sandbox import installs, staff
 from sandbox.calls import CallLog
 from sandbox.clock import Clock
 from sandbox.diary import Diary
 from sandbox.faults import ConnectionCut, Faults
 from sandbox.letters import Letters
+from sandbox.population import Population
 from sandbox.ratelimits import RateLimits
-from sandbox.records import Calendar, Company, Contact, Location, User, new_id
-from sandbox.settings import ALL_SCOPES, Settings
+from sandbox.records import Appointment, Location, new_id
+from sandbox.settings import ALL_SCOPES, LOCATION_SCOPES, Settings
 from sandbox.tokens import Grant, Tokens, UserType
 
 
-class World:
+class World(Population):
     def __init__(self, settings: Settings | None = None) -> None:
         self.lock = threading.RLock()
         # Set by a server that stops, so that hanging calls end with it.
@@ -30,12 +34,7 @@ class World:
     def _start(self) -> None:
         self.settings = copy.copy(self._first_settings)
         self.clock = Clock()
-        self.companies: dict[str, Company] = {}
-        self.locations: dict[str, Location] = {}
-        self.calendars: dict[str, Calendar] = {}
-        self.users: dict[str, User] = {}
-        self.contacts: dict[str, Contact] = {}
-        self.contacts_by_location: dict[str, list[Contact]] = {}
+        self._populate()
         self.diary = Diary(self.clock)
         self.tokens = Tokens(self.clock, self.settings)
         self.limits = RateLimits(self.clock, self.settings)
@@ -67,12 +66,7 @@ class World:
         if seconds > 0 and self.closing.wait(seconds):
             raise ConnectionCut
 
-    # Making things
-
-    def add_company(self, name: str = "Agency", id: str | None = None) -> Company:  # noqa: A002
-        company = Company(id or new_id(), name)
-        self.companies[company.id] = company
-        return company
+    # What people do in it
 
     def add_location(
         self,
@@ -82,100 +76,103 @@ class World:
         timezone: str = "UTC",
         id: str | None = None,  # noqa: A002
     ) -> Location:
-        """Without a company: of the first there is. Installed at once where the company chose that."""
+        """Without a company: of the first there is. Installed with the company where that chose so."""
         with self.lock:
             company = self.companies[company_id or next(iter(self.companies))]
             location = Location(id or new_id(), company.id, name, timezone)
-            if company.install_to_future_locations:
-                location.installed_at = self.clock.now()
             self.locations[location.id] = location
+            self._locations_by_company[company.id].append(location)
+            installs.arrive(self, location)
             return location
 
-    def add_user(self, location_id: str, name: str = "Team member", id: str | None = None) -> User:  # noqa: A002
-        user = User(id or new_id(), location_id, name)
-        self.users[user.id] = user
-        return user
-
-    def add_calendar(
+    def grant(
         self,
-        location_id: str,
-        name: str = "Calendar",
+        user_type: UserType,
+        resource_id: str,
+        scopes: tuple[str, ...] = ALL_SCOPES,
         *,
-        team: tuple[str, ...] | None = None,
-        seats: int = 1,
-        slot_minutes: int = 30,
-        id: str | None = None,  # noqa: A002
-    ) -> Calendar:
-        """Without a team: a new user. An empty team is a calendar that asks for nobody."""
+        approved: Collection[str] = (),
+        excluded: Collection[str] = (),
+    ) -> Grant:
+        """A consent of the location; or of the company, for all its locations, those approved or those left over."""
         with self.lock:
-            members = (self.add_user(location_id).id,) if team is None else team
-            calendar = Calendar(id or new_id(), location_id, name, members, new_id(), slot_minutes, seats)
-            self.calendars[calendar.id] = calendar
-            return calendar
-
-    def add_contact(
-        self,
-        location_id: str,
-        *,
-        id: str | None = None,  # noqa: A002
-        **details: Any,
-    ) -> Contact:
-        """`details` by HighLevel's names: firstName, lastName, email, phone, …"""
-        with self.lock:
-            now = self.clock.now()
-            contact = Contact(id or new_id(), location_id, details, now, now)
-            self.contacts[contact.id] = contact
-            self.contacts_by_location.setdefault(location_id, []).append(contact)
-            return contact
-
-    # Installing and what ends it
-
-    def grant(self, user_type: UserType, resource_id: str, scopes: tuple[str, ...] = ALL_SCOPES) -> Grant:
-        """Record a consent: the app is installed on the location, or on all of the company's locations."""
-        allowed = self.settings.granted_scopes
-        if allowed is not None:
-            scopes = tuple(scope for scope in scopes if scope in allowed.split())
-        company_id = resource_id if user_type == "Company" else self.locations[resource_id].company_id
-        company = self.companies[company_id]
-        approved = self._install(user_type, resource_id)
-        return Grant(
-            user_type,
-            company_id,
-            resource_id if user_type == "Location" else None,
-            scopes,
-            user_id="Rg6BRRiHh7dS9gJy3W8a",
-            approved_locations=approved,
-            install_to_future_locations=company.install_to_future_locations,
-        )
-
-    def _install(self, user_type: UserType, resource_id: str) -> tuple[str, ...]:
-        chosen = [
-            location
-            for location in self.locations.values()
-            if resource_id == (location.company_id if user_type == "Company" else location.id)
-        ]
-        for location in chosen:
-            location.installed_at = location.installed_at or self.clock.now()
-        return tuple(location.id for location in chosen)
+            if user_type == "Location":
+                return installs.install(self, self.locations[resource_id], scopes)
+            choice = installs.Choice(frozenset(approved), frozenset(excluded))
+            return installs.install_company(self, self.companies[resource_id], scopes, choice)
 
     def issue_location_token(self, location_id: str, scopes: tuple[str, ...] = ALL_SCOPES) -> dict[str, Any]:
         """An install without the browser: the token answer a callback would have received."""
         with self.lock:
             return self.tokens.issue(self.grant("Location", location_id, scopes), "direct")
 
-    def issue_company_token(self, company_id: str, scopes: tuple[str, ...] = ALL_SCOPES) -> dict[str, Any]:
+    def issue_company_token(
+        self,
+        company_id: str,
+        scopes: tuple[str, ...] = ALL_SCOPES,
+        *,
+        approved: Collection[str] = (),
+        excluded: Collection[str] = (),
+    ) -> dict[str, Any]:
         with self.lock:
-            return self.tokens.issue(self.grant("Company", company_id, scopes), "direct")
+            grant = self.grant("Company", company_id, scopes, approved=approved, excluded=excluded)
+            return self.tokens.issue(grant, "direct")
 
-    def revoke_tokens(self, location_id: str, *, refresh: bool = False) -> None:
-        """Refuse the location's access tokens; with `refresh`, its refresh tokens too."""
+    def issue_private_token(self, location_id: str, scopes: tuple[str, ...] = LOCATION_SCOPES) -> str:
+        """What somebody makes in the location's settings: no install, no end, until it is revoked."""
         with self.lock:
-            self.tokens.revoke_access(location_id)
+            location = self.locations[location_id]
+            grant = Grant("Location", location.company_id, location.id, scopes, user_id="", private=True)
+            return self.tokens.issue_private(grant)
+
+    def revoke_private_tokens(self, location_id: str) -> None:
+        with self.lock:
+            self.tokens.revoke_private(location_id)
+
+    def revoke_tokens(self, resource_id: str, *, refresh: bool = False) -> None:
+        """Refuse the access tokens of a location or company; with `refresh`, its refresh tokens too."""
+        with self.lock:
+            self.tokens.revoke_access(resource_id)
             if refresh:
-                self.tokens.revoke_refresh(location_id)
+                self.tokens.revoke_refresh(resource_id)
 
     def uninstall(self, location_id: str) -> None:
-        """Access tokens then meet a 403, refresh tokens an invalid grant."""
+        """Access tokens then meet a 403, refresh tokens an invalid grant, also after another install."""
         with self.lock:
-            self.locations[location_id].installed_at = None
-            self.tokens.revoke_refresh(location_id)
+            installs.uninstall(self, self.locations[location_id])
+
+    def uninstall_company(self, company_id: str) -> None:
+        """And with it the locations that came with it, but not those in which the app was installed directly."""
+        with self.lock:
+            installs.uninstall_company(self, self.companies[company_id])
+
+    def update_version(
+        self, resource_id: str, version_id: str, scopes: tuple[str, ...] | None = None
+    ) -> None:
+        """What pressing Update does in a location, or in a company for all that came with it."""
+        with self.lock:
+            if resource_id in self.companies:
+                installs.update_company(self, self.companies[resource_id], version_id, scopes)
+            else:
+                installs.update(self, self.locations[resource_id], version_id, scopes)
+
+    def staff_book(
+        self,
+        calendar_id: str,
+        contact_id: str,
+        starts_at: datetime,
+        title: str = "",
+        source: str = staff.SOURCE,
+    ) -> Appointment:
+        with self.lock:
+            calendar = self.calendars[calendar_id]
+            return staff.book(self, calendar, contact_id, starts_at, title=title, source=source)
+
+    def staff_change(self, event_id: str, **changes: Unpack[staff.Changes]) -> list[Appointment]:
+        """An appointment, an instance, or a whole series by its master's id; what is not named stays."""
+        with self.lock:
+            return staff.change(self, event_id, changes)
+
+    def staff_delete(self, event_id: str) -> None:
+        with self.lock:
+            staff.delete(self, event_id)

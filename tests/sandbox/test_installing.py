@@ -17,8 +17,8 @@ PAGE = "/v2/oauth/chooselocation"
 REDIRECT_URI = "https://app.example.com/oauth/callback"
 
 
-def link(world: World, **changes: str | None) -> dict[str, str]:
-    parameters: dict[str, str | None] = {
+def link(world: World, **changes: Any) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
         "response_type": "code",
         "client_id": world.settings.client_id,
         "redirect_uri": REDIRECT_URI,
@@ -28,7 +28,7 @@ def link(world: World, **changes: str | None) -> dict[str, str]:
     return {name: value for name, value in {**parameters, **changes}.items() if value is not None}
 
 
-def consent(client: httpx2.Client, world: World, choice: str, **changes: str | None) -> dict[str, str]:
+def consent(client: httpx2.Client, world: World, choice: str, **changes: Any) -> dict[str, str]:
     """What the app's redirect URI receives."""
     form = {**link(world, **changes), "choice": choice}
     answer = client.post(PAGE, data={"decision": "allow", **form})
@@ -42,7 +42,7 @@ def exchange(client: httpx2.Client, world: World, code: str, **changes: str) -> 
     return client.post("/oauth/token", data={**body, **changes})
 
 
-def install(client: httpx2.Client, world: World, choice: str, **changes: str | None) -> dict[str, Any]:
+def install(client: httpx2.Client, world: World, choice: str, **changes: Any) -> dict[str, Any]:
     answer = exchange(client, world, consent(client, world, choice, **changes)["code"])
     assert answer.status_code == 200, answer.text
     token: dict[str, Any] = answer.json()
