@@ -24,8 +24,8 @@ from appointments.models import Booking, Intent
 from appointments.times import mistakes_of_end, moved
 from appointments.wakeups import CONVERGE
 from ghl.errors import HighLevelError
+from oauth.keeping import TokenUnavailable
 from oauth.models import Location, Tenant
-from oauth.vault import TokenUnavailable
 
 log = logging.getLogger(__name__)
 

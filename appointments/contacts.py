@@ -13,7 +13,7 @@ from appointments.models import Booking, ContactMatch
 from ghl.errors import HighLevelError
 from ghl.types import contact_body
 from oauth import upstream
-from oauth.vault import TokenUnavailable
+from oauth.keeping import TokenUnavailable
 
 BUSY_FOR = timedelta(seconds=1)
 # One more upsert where HighLevel says that it does not know the contact it gave us.

@@ -11,17 +11,17 @@ from appointments.attempts import Attempt, NotNow
 from appointments.models import Booking
 from ghl import errors
 from ghl.reading import clean
-from oauth.models import Location
-from oauth.vault import (
+from oauth.keeping import (
     SUSPENDED_FOR,
     LocationSuspended,
     NeedsReconnect,
     TokenUnavailable,
     TokenUnreadable,
 )
+from oauth.models import Account, Location
 
 Status = Booking.Status
-Waiting = Location.Waiting
+Waiting = Account.Waiting
 
 LONGEST_WAIT = timedelta(minutes=5)
 MOST_CRASHES = 5
@@ -112,7 +112,7 @@ def _fail_for_now(attempt: Attempt, error: errors.HighLevelError, code: str, wai
     _again(attempt, wait, reason=error.name, failures=booking.failures + 1, error=failure)
 
 
-def _hold(attempt: Attempt, error: Exception, waiting_for: Waiting) -> None:
+def _hold(attempt: Attempt, error: Exception, waiting_for: Account.Waiting) -> None:
     booking = attempt.booking
     attempt.end(
         Status.ON_HOLD if booking.appointment_id is None else booking.status_while_open,

@@ -73,7 +73,13 @@ class Client:
         return self._line.ask(endpoints.REFRESH, parse_token_grant, form=form, timeout=timeout)
 
     def location_token(
-        self, token: str, company_id: str, location_id: str, *, calls: Calls = None
+        self,
+        token: str,
+        company_id: str,
+        location_id: str,
+        *,
+        timeout: float | None = None,
+        calls: Calls = None,
     ) -> TokenGrant:
         """A pair of tokens for one of the company's locations; `token` is the company's.
 
@@ -82,7 +88,7 @@ class Client:
         """
         form = {"companyId": company_id, "locationId": location_id}
         return self._line.ask(
-            endpoints.LOCATION_TOKEN, parse_token_grant, token=token, form=form, calls=calls
+            endpoints.LOCATION_TOKEN, parse_token_grant, token=token, form=form, timeout=timeout, calls=calls
         )
 
     def installed_locations(

@@ -322,13 +322,15 @@ class TokenGrant:
 def parse_token_grant(payload: Mapping[str, object]) -> TokenGrant:
     """Read an answer of the token endpoint in the dated versions' spelling. ValueError without a token.
 
-    The token's own claims fill in scopes and user type where the answer leaves them out.
+    The token's own claims fill in scopes, user type and whose it is where the answer leaves them out.
     https://marketplace.gohighlevel.com/docs/ghl/oauth/get-access-token
     """
     access_token = text(payload, "access_token")
     if access_token is None:
         raise ValueError("the answer holds no access token")
     claims = jwt_claims(access_token)
+    user_type = text(payload, "userType") or text(claims, "authClass")
+    resource = text(claims, "authClassId")
     return TokenGrant(
         access_token=access_token,
         refresh_token=text(payload, "refresh_token"),
@@ -336,9 +338,9 @@ def parse_token_grant(payload: Mapping[str, object]) -> TokenGrant:
         scopes=frozenset(
             texts(payload.get("scope")) or texts(mapping(claims.get("oauthMeta")).get("scopes"))
         ),
-        user_type=text(payload, "userType") or text(claims, "authClass"),
-        company_id=text(payload, "companyId"),
-        location_id=text(payload, "locationId"),
+        user_type=user_type,
+        company_id=text(payload, "companyId") or (resource if user_type == "Company" else None),
+        location_id=text(payload, "locationId") or (resource if user_type == "Location" else None),
         user_id=text(payload, "userId"),
         plan_id=text(payload, "planId"),
         version_id=text(payload, "versionId"),

@@ -25,26 +25,53 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Agency)
 class AgencyAdmin(ReadOnly):
-    list_display = ("id", "name", "created_at")
+    list_display = ("id", "name", "status", "waiting_for", "install_to_future_locations", "installed_at")
+    list_filter = ("status",)
     search_fields = ("id", "name")
+    readonly_fields = ("scopes_missing", "locations_connected")
+
+    @admin.display
+    def locations_connected(self, agency: Agency) -> str:
+        progress = agency.progress()
+        return f"{progress.connected} of {progress.all}"
 
 
 @admin.register(Location)
 class LocationAdmin(ReadOnly):
-    list_display = ("id", "name", "agency", "status", "waiting_for", "not_before", "installed_at")
-    list_filter = ("status", "waiting_for")
+    list_display = (
+        "id",
+        "name",
+        "agency",
+        "status",
+        "waiting_for",
+        "not_before",
+        "mint_due_at",
+        "installed_at",
+    )
+    list_filter = ("status", "waiting_for", "came_with_agency")
+    readonly_fields = ("scopes_missing",)
     list_select_related = ("agency",)
     search_fields = ("id", "name", "agency__id")
 
 
 @admin.register(Token)
 class TokenAdmin(ReadOnly):
-    list_display = ("location", "version", "expires_at", "refresh_due_at", "refresh_started_at", "updated_at")
-    list_select_related = ("location",)
-    search_fields = ("location__id",)
+    list_display = (
+        "location",
+        "agency",
+        "kind",
+        "version",
+        "expires_at",
+        "refresh_due_at",
+        "refresh_started_at",
+        "updated_at",
+    )
+    list_select_related = ("location", "agency")
+    list_filter = ("kind",)
+    search_fields = ("location__id", "agency__id")
     # The two sealed columns are left out altogether: nobody needs even their length.
-    fields = ("location", "user_type", "scopes", "scopes_missing", "version", "issued_at", "expires_at",
-              "refresh_due_at", "refresh_started_at", "updated_at")  # fmt: skip
+    fields = ("location", "agency", "kind", "user_type", "scopes", "scopes_missing", "version", "issued_at",
+              "expires_at", "refresh_due_at", "refresh_started_at", "updated_at")  # fmt: skip
 
 
 @admin.register(Tenant)

@@ -21,8 +21,9 @@ WEBHOOKS_MANAGE = "webhooks:manage"
 KEY_SCOPES = (BOOKINGS_READ, BOOKINGS_WRITE, CALENDARS_READ, WEBHOOKS_MANAGE)
 
 
-def missing(granted: list[str]) -> list[str]:
-    """What a location's token lacks; empty where HighLevel did not say what it granted."""
+def missing(granted: list[str], *, of_agency: bool = False) -> list[str]:
+    """What a token lacks; empty where HighLevel did not say what it granted."""
     if not granted:
         return []
-    return [scope for scope in NEEDED if scope not in AGENCY_ONLY and scope not in granted]
+    needed = NEEDED if of_agency else [scope for scope in NEEDED if scope not in AGENCY_ONLY]
+    return [scope for scope in needed if scope not in granted]

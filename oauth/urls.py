@@ -6,5 +6,6 @@ from oauth import views
 
 urlpatterns = [
     path("install", views.install, name="install"),
+    path("progress", views.progress, name="progress"),
     path("callback", views.callback, name="callback"),
 ]

@@ -5,16 +5,17 @@ import logging
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from ghl.errors import ClientMisconfigured, CodeRejected, HighLevelError, TimedOut
 from ghl.types import TokenGrant
 from oauth import installs, provider
+from oauth.models import Agency, Location
 
 log = logging.getLogger(__name__)
-CONNECTED = "connected_location"
+CONNECTED_LOCATION, CONNECTED_AGENCY = "connected_location", "connected_agency"
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,6 @@ MISCONFIGURED = Failure(
     status=500,
     may_repeat=False,
 )
-AGENCY_INSTALL = Failure(
-    "agency_install",
-    "The whole agency was chosen",
-    "For now the app connects one sub-account at a time. Install it from inside the sub-account.",
-)
 
 
 @require_GET
@@ -96,18 +92,38 @@ def callback(request: HttpRequest) -> HttpResponse:
         return _fail(request, NO_CODE)
     try:
         grant = _exchange(request)
-        location = installs.complete(grant)
+        account = installs.complete(grant)
     except provider.StateMismatch:
         return _fail(request, STATE_MISMATCH)
-    except installs.AgencyInstall:
-        return _fail(request, AGENCY_INSTALL)
     except HighLevelError as failure:
         log.warning("The exchange of a code failed: %s", failure)
         return _fail(request, _failure(failure))
+    if isinstance(account, Agency):
+        return _agency_connected(request, account)
+    return _location_connected(request, account)
+
+
+def _location_connected(request: HttpRequest, location: Location) -> HttpResponse:
     installs.describe(location)
-    if "state" in request.GET:
-        _open_session(request, location.pk)
+    _open_session(request, CONNECTED_LOCATION, location.pk)
     return render(request, "oauth/connected.html", {"location": location})
+
+
+def _agency_connected(request: HttpRequest, agency: Agency) -> HttpResponse:
+    """A page that follows the locations as they are connected; only the browser that began the install has it."""
+    if _open_session(request, CONNECTED_AGENCY, agency.pk):
+        return redirect("progress")
+    return render(request, "oauth/agency.html", {"agency": agency})
+
+
+@require_GET
+@never_cache
+def progress(request: HttpRequest) -> HttpResponse:
+    """How far the locations of the agency are that this browser has connected."""
+    agency = Agency.objects.filter(pk=request.session.get(CONNECTED_AGENCY)).first()
+    if agency is None:
+        return _fail(request, NO_CODE)
+    return render(request, "oauth/agency.html", {"agency": agency, "progress": agency.progress()})
 
 
 def _exchange(request: HttpRequest) -> TokenGrant:
@@ -116,10 +132,13 @@ def _exchange(request: HttpRequest) -> TokenGrant:
     return provider.exchange_without_state(request.GET["code"])
 
 
-def _open_session(request: HttpRequest, location_id: str) -> None:
+def _open_session(request: HttpRequest, name: str, account_id: str) -> bool:
     # Only a browser that began the install here: anybody can be sent a link with a code and no state.
+    if "state" not in request.GET:
+        return False
     request.session.cycle_key()
-    request.session[CONNECTED] = location_id
+    request.session[name] = account_id
+    return True
 
 
 def _failure(error: HighLevelError) -> Failure:

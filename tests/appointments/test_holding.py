@@ -11,8 +11,9 @@ from appointments.attempts import Attempt
 from appointments.models import Booking
 from ghl.types import parse_token_grant
 from oauth import installs
+from oauth.keeping import NeedsReconnect
 from oauth.models import Location, Token
-from oauth.vault import LocationTokens, NeedsReconnect
+from oauth.vault import LocationTokens
 from sandbox import World
 from sandbox.answers import refusal
 from tests.appointments.conftest import calls

@@ -17,7 +17,8 @@ PATIENCE_SECONDS = 20
 
 def token_of(location_id: str) -> str:
     """The access token, waited for as a worker waits: it comes back where another process is refreshing."""
-    from oauth.vault import LocationTokens, TokenBusy
+    from oauth.keeping import TokenBusy
+    from oauth.vault import LocationTokens
 
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:

@@ -7,10 +7,9 @@ import pytest
 from django.conf import settings as configured
 
 from oauth.models import Location, Token
-from oauth.views import CONNECTED
+from oauth.views import CONNECTED_LOCATION
 from sandbox import World
 from sandbox.faults import Fault
-from sandbox.seed import COMPANY
 from tests.ghl.servers import Server
 from tests.oauth.conftest import Browser, query_of
 
@@ -84,7 +83,7 @@ def test_it_refuses_a_state_it_did_not_give(browser: Browser, highlevel: World, 
 
     assert failed(page, "state_mismatch", 400)
     assert not highlevel.calls.records
-    assert CONNECTED not in browser.client.session
+    assert CONNECTED_LOCATION not in browser.client.session
 
 
 def test_it_refuses_the_state_of_another_browser(browser: Browser, highlevel: World) -> None:
@@ -215,12 +214,6 @@ def test_it_says_that_the_clients_secret_is_wrong(
 
     assert failed(page, "misconfigured", 500)
     assert "/oauth/install" not in page.text
-
-
-def test_it_says_that_a_whole_agency_was_chosen(browser: Browser) -> None:
-    page = browser.come_back(browser.consent(browser.begin(), f"agency:{COMPANY}"))
-
-    assert failed(page, "agency_install", 400)
 
 
 def test_it_works_again_after_a_failure(browser: Browser, highlevel: World) -> None:

@@ -19,7 +19,7 @@ from ghl.types import parse_token_grant
 from oauth import installs, tasks
 from oauth.models import Agency, Location, Token
 from oauth.vault import LocationTokens
-from oauth.views import CONNECTED
+from oauth.views import CONNECTED_LOCATION
 from sandbox import World
 from sandbox.faults import Fault
 from sandbox.seed import COMPANY, THIRD_LOCATION
@@ -145,7 +145,7 @@ def test_it_opens_a_session_for_the_browser_that_began_the_install(browser: Brow
 
     browser.come_back(back)
 
-    assert browser.client.session[CONNECTED] == ACME_LOCATION
+    assert browser.client.session[CONNECTED_LOCATION] == ACME_LOCATION
     assert browser.client.session.session_key != before
 
 
@@ -158,7 +158,7 @@ def test_it_completes_an_install_begun_in_the_marketplace_without_a_session(brow
     assert page.status_code == 200
     assert stored().version == 1
     assert not page.cookies
-    assert CONNECTED not in browser.client.session
+    assert CONNECTED_LOCATION not in browser.client.session
 
 
 def test_it_uses_a_state_up(browser: Browser) -> None:
@@ -277,9 +277,9 @@ def test_its_callback_needs_few_queries(
     browser.install()
     back = browser.consent(browser.begin())
 
-    # Thirteen are the session's, whose state is used up and whose key is changed; seven, in one transaction,
+    # Thirteen are the session's, whose state is used up and whose key is changed; nine, in one transaction,
     # write location and token; one finds the token to ask for the location's name, one keeps the name.
-    with django_assert_num_queries(22):
+    with django_assert_num_queries(25):
         page = browser.come_back(back)
 
     assert page.status_code == 200

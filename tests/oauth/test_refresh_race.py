@@ -14,8 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from django.db import connection
 
-from oauth import vault
-from oauth.vault import LocationTokens, TokenBusy
+from oauth import refreshing
+from oauth.keeping import TokenBusy
+from oauth.vault import LocationTokens
 from sandbox import World
 from sandbox.faults import Fault
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona
@@ -72,7 +73,7 @@ def test_another_process_takes_over_from_one_that_was_killed(
 
     with pytest.raises(TokenBusy):
         LocationTokens(ACME_LOCATION).token()
-    monkeypatch.setattr(vault, "REPEAT_AFTER", timedelta(seconds=0.5))
+    monkeypatch.setattr(refreshing, "REPEAT_AFTER", timedelta(seconds=0.5))
     time.sleep(0.5)
     token = LocationTokens(ACME_LOCATION).token()
 

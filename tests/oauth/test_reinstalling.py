@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ghl.types import parse_token_grant
-from oauth import installs, vault
+from oauth import installs, keeping, refreshing
 from oauth.models import Agency, Location
 from oauth.vault import LocationTokens
 from sandbox import World
@@ -69,7 +69,7 @@ def test_a_grant_without_a_time_counts_as_the_newest(acme: Persona, highlevel: W
 
 def test_it_ends_a_refresh_that_is_under_way(acme: Persona, connect: Callable[[str], Location]) -> None:
     before = expire()
-    assert vault._claim(before)
+    assert refreshing._claim(before)
 
     connect(ACME_LOCATION)
 
@@ -105,7 +105,7 @@ def test_it_keeps_no_refresh_token_of_the_install_before(acme: Persona, highleve
     assert stored().refresh_due_at is None
     assert LocationTokens(ACME_LOCATION).token() == payload["access_token"]
     expire()
-    with pytest.raises(vault.NeedsReconnect, match="no refresh token"):
+    with pytest.raises(keeping.NeedsReconnect, match="no refresh token"):
         LocationTokens(ACME_LOCATION).token()
 
 

@@ -11,9 +11,10 @@ from django.db import connection
 from django.forms.models import model_to_dict
 
 from oauth import sealing
+from oauth.keeping import TokenUnreadable
 from oauth.models import Token
 from oauth.sealing import CannotOpen, KeyRing, Sealed, key_id
-from oauth.vault import LocationTokens, TokenUnreadable
+from oauth.vault import LocationTokens
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona
 from tests.oauth.conftest import plain, stored
 
@@ -143,7 +144,7 @@ def test_a_value_copied_to_another_row_does_not_open(
     with pytest.raises(TokenUnreadable):
         LocationTokens(GLOBEX_LOCATION).token()
 
-    assert f"access_token of location {GLOBEX_LOCATION} cannot be opened" in caplog.text
+    assert f"access_token of the token of {GLOBEX_LOCATION} cannot be opened" in caplog.text
     assert of_acme.access_token.value not in caplog.text
 
 

@@ -18,14 +18,16 @@ from ghl.errors import (
     ConnectionLost,
     OutcomeUnknown,
     RateLimited,
+    RefreshTokenDead,
     ScopeMissing,
     ServerFailed,
 )
 from ghl.types import TokenGrant, parse_token_grant
-from oauth import installs, upstream, vault
+from oauth import installs, refreshing, upstream, vault
+from oauth.keeping import LocationSuspended, NeedsReconnect, TokenBusy, TokenUnreadable
 from oauth.models import Location, Token
 from oauth.tasks import refresh_due_tokens
-from oauth.vault import LocationSuspended, LocationTokens, NeedsReconnect, TokenBusy, TokenUnreadable
+from oauth.vault import LocationTokens
 from sandbox import World
 from sandbox.faults import Fault
 from tests.fixtures import ACME_CALENDAR, ACME_LOCATION, GLOBEX_LOCATION, Persona
@@ -196,7 +198,7 @@ def test_a_short_life_is_not_refreshed_all_the_time(
 
 
 def test_the_periodic_refresh_leaves_alone_what_somebody_is_at(acme: Persona, highlevel: World) -> None:
-    assert vault._claim(make_due())
+    assert refreshing._claim(make_due())
     Token.objects.update(refresh_due_at=timezone.now() - timedelta(seconds=1))
 
     assert vault.refresh_due() == 0
@@ -249,9 +251,10 @@ def test_a_refresh_without_a_result_is_repeated_before_any_other(
     make_due(GLOBEX_LOCATION, ago=timedelta(hours=1))
     end_claim(ACME_LOCATION)
 
-    vault.refresh_due(limit=1)
+    first = refreshing.claim_due()
 
-    assert (stored(ACME_LOCATION).version, stored(GLOBEX_LOCATION).version) == (2, 1)
+    assert first is not None
+    assert first.location_id == ACME_LOCATION
 
 
 # --- No answer --------------------------------------------------------------------------------------------
@@ -288,7 +291,7 @@ def test_an_answer_lost_twice_is_asked_for_again_with_the_same_token(acme: Perso
 def test_the_periodic_refresh_repeats_a_lost_answer_too(
     acme: Persona, highlevel: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vault, "REPEAT_AFTER", timedelta(0))
+    monkeypatch.setattr(refreshing, "REPEAT_AFTER", timedelta(0))
     make_due()
     highlevel.faults.add(Fault("refresh_answer_lost", times=2))
 
@@ -302,7 +305,7 @@ def test_the_periodic_refresh_repeats_a_lost_answer_too(
 def test_a_refresh_does_not_wait_for_ever(
     acme: Persona, highlevel: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vault, "REFRESH_SECONDS", 0.2)
+    monkeypatch.setattr(refreshing, "REFRESH_SECONDS", 0.2)
     expire()
     highlevel.faults.add(Fault("dribble", "token", seconds=1))
     started = time.monotonic()
@@ -316,8 +319,8 @@ def test_a_refresh_does_not_wait_for_ever(
 def test_it_is_repeated_inside_highlevels_grace() -> None:
     grace = timedelta(seconds=30)
 
-    assert timedelta(seconds=vault.REFRESH_SECONDS) < vault.REPEAT_AFTER
-    assert vault.REPEAT_AFTER + timedelta(seconds=vault.REFRESH_SECONDS) < grace
+    assert timedelta(seconds=refreshing.REFRESH_SECONDS) < refreshing.REPEAT_AFTER
+    assert refreshing.REPEAT_AFTER + timedelta(seconds=refreshing.REFRESH_SECONDS) < grace
 
 
 @pytest.mark.parametrize(
@@ -477,17 +480,17 @@ def test_a_token_that_another_process_has_used_up_is_not_dead(acme: Persona, hig
     highlevel.clock.advance(60)  # its grace is over
     # What a process does that slept between its claim and its call.
     Token.objects.update(version=held.version)
-    assert vault._claim(held)
+    assert refreshing._claim(held)
     Token.objects.update(version=held.version + 1)
 
-    kept = vault._give_up(held, _dead(held))
+    kept = refreshing.give_up(held, _dead(held))
 
     assert plain(kept, "access_token") == plain(stored(), "access_token")
     assert statuses_of() == ("active", "")
 
 
 def _dead(held: Token) -> Any:
-    with pytest.raises(vault.RefreshTokenDead) as refused:
+    with pytest.raises(RefreshTokenDead) as refused:
         upstream.client().refresh(plain(held, "refresh_token"))
     return refused.value
 
@@ -496,7 +499,7 @@ def test_whoever_finds_a_newer_token_uses_it(acme: Persona, highlevel: World) ->
     held = expire()
     newer = TOKENS.token()
 
-    assert plain(vault.refresh(held), "access_token") == newer
+    assert plain(refreshing.refresh(held), "access_token") == newer
 
     assert refresh_calls(highlevel) == 1
 
@@ -509,7 +512,7 @@ def test_a_refresh_does_not_replace_what_an_install_has_stored_meanwhile(
     connect(ACME_LOCATION)
     installed = plain(stored(), "access_token")
 
-    kept = vault._keep(held, refreshed)
+    kept = refreshing._keep(held, refreshed)
 
     assert plain(kept, "access_token") == plain(stored(), "access_token") == installed
 
@@ -517,7 +520,7 @@ def test_a_refresh_does_not_replace_what_an_install_has_stored_meanwhile(
 def test_what_a_refresh_leaves_out_stays_as_it_was(acme: Persona) -> None:
     before = expire()
 
-    vault._keep(before, TokenGrant("opaque"))
+    refreshing._keep(before, TokenGrant("opaque"))
 
     after = stored()
     assert plain(after, "access_token") == "opaque"
@@ -537,8 +540,10 @@ def test_an_uninstalled_location_stays_uninstalled(acme: Persona, highlevel: Wor
     Location.objects.update(status=Location.Status.UNINSTALLED)
     highlevel.revoke_tokens(ACME_LOCATION, refresh=True)
 
+    with pytest.raises(RefreshTokenDead) as dead:
+        refreshing.refresh(token)
     with pytest.raises(NeedsReconnect):
-        vault.refresh(token)
+        refreshing.give_up(token, dead.value)
 
     assert statuses_of() == ("uninstalled", "")
 
@@ -632,14 +637,14 @@ def _terminate(backend: int) -> bool:
 def test_a_pair_that_is_never_taken_is_given_up_in_the_end(
     acme: Persona, highlevel: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vault, "STORE_FOR_SECONDS", 0)
+    monkeypatch.setattr(refreshing, "STORE_FOR_SECONDS", 0)
     token = expire()
     grant = parse_token_grant(highlevel.issue_location_token(ACME_LOCATION))
     with ThreadPoolExecutor(1) as threads:
         assert threads.submit(_terminate, _backend()).result() is True
 
     with pytest.raises(OperationalError):
-        vault._keep(token, grant)
+        refreshing._keep(token, grant)
 
     connection.close()
     assert stored().version == token.version
@@ -657,7 +662,7 @@ def test_a_pair_kept_in_memory_undoes_the_verdict_that_its_absence_led_to(
         TOKENS.token()
     assert statuses_of() == ("needs_reconnect", "needs_reconnect")
 
-    vault._keep(token, grant)
+    refreshing._keep(token, grant)
 
     assert statuses_of() == ("active", "")
     assert TOKENS.token() == grant.access_token

@@ -1,0 +1,188 @@
+"""Refreshing: one process trades a refresh token for a new pair, the others use what is at hand or come back.
+
+No lock is held while HighLevel is asked: one conditional UPDATE of `refresh_started_at` makes one process the
+refresher for ten seconds. A refresh whose answer was lost is thereby repeated with the same token inside
+HighLevel's thirty seconds of grace. What follows from a dead refresh token is in vault.py.
+"""
+
+import logging
+import random
+import time
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from ghl.errors import HighLevelError, LocationInactive, OutcomeUnknown, RefreshTokenDead
+from ghl.types import TokenGrant
+from oauth import upstream
+from oauth.keeping import (
+    SUSPENDED_FOR,
+    LocationSuspended,
+    NeedsReconnect,
+    TokenBusy,
+    columns_of,
+    is_usable,
+    opened,
+)
+from oauth.models import Account, Token
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 8.0
+WORTH_ASKING_SECONDS = 1.0
+REPEAT_AFTER = timedelta(seconds=10)
+# How long a new pair that PostgreSQL would not take is kept in memory and offered again.
+STORE_FOR_SECONDS = 60.0
+
+
+def refresh(token: Token) -> Token:
+    """Trade the refresh token for a new pair, unless another process is at it or has just done so.
+
+    Raises a TokenUnavailable, RefreshTokenDead (the claim then stands, for the caller to find another way), or
+    the HighLevelError of a refresh that is worth repeating.
+    """
+    if not _claim(token):
+        return _what_another_process_did(token)
+    return refresh_claimed(token)
+
+
+def refresh_claimed(token: Token) -> Token:
+    """The same for a token that is this process's to refresh."""
+    try:
+        grant = _ask(token)
+    except LocationInactive as error:
+        return _suspend(token, error)
+    except HighLevelError as error:
+        # The claim stays: whatever it was, the same token is tried again when its ten seconds are over.
+        log.warning("Refreshing the %s failed: %s", token, error)
+        raise
+    return _keep(token, grant)
+
+
+def claim_due() -> Token | None:
+    """The token that most needs refreshing, for this process to refresh; None where no time has come.
+
+    First those whose refresh has had no result: HighLevel's grace ends thirty seconds after it began.
+    """
+    claimed = Token.objects.raw(CLAIM_DUE, {"repeat_after": REPEAT_AFTER, "gone": list(Account.DISCONNECTED)})
+    return next(iter(claimed), None)
+
+
+CLAIM_DUE = """
+UPDATE oauth_token
+SET refresh_started_at = statement_timestamp(), refresh_due_at = statement_timestamp() + %(repeat_after)s
+WHERE id = (
+    SELECT token.id
+    FROM oauth_token AS token
+    LEFT JOIN oauth_location AS location ON location.id = token.location_id
+    LEFT JOIN oauth_agency AS agency ON agency.id = token.agency_id
+    WHERE token.refresh_due_at <= statement_timestamp()
+      AND (token.refresh_started_at IS NULL
+           OR token.refresh_started_at < statement_timestamp() - %(repeat_after)s)
+      AND coalesce(location.status, agency.status) <> ALL(%(gone)s)
+    ORDER BY token.refresh_started_at NULLS LAST, token.refresh_due_at
+    LIMIT 1
+    FOR UPDATE OF token SKIP LOCKED
+)
+RETURNING *
+"""
+
+
+def _claim(token: Token) -> bool:
+    unclaimed = Q(refresh_started_at__isnull=True) | Q(refresh_started_at__lt=Now() - REPEAT_AFTER)
+    mine = Token.objects.filter(unclaimed, pk=token.pk, version=token.version)
+    return mine.update(refresh_started_at=Now(), refresh_due_at=Now() + REPEAT_AFTER) == 1
+
+
+def _what_another_process_did(token: Token) -> Token:
+    now_stored = stored_now(token)
+    if now_stored.version != token.version and is_usable(now_stored):
+        return now_stored
+    raise TokenBusy("Another process is refreshing this token")
+
+
+def _ask(token: Token) -> TokenGrant:
+    """Ask for the new pair, and once more where the answer was lost soon enough: the grace is for that, and an
+    outage of ours right afterwards might outlast it."""
+    refresh_token, until = opened(token, "refresh_token"), time.monotonic() + REFRESH_SECONDS
+    try:
+        return upstream.client().refresh(refresh_token, user_type=token.user_type, timeout=REFRESH_SECONDS)
+    except OutcomeUnknown as error:
+        left = until - time.monotonic()
+        if left < WORTH_ASKING_SECONDS:
+            raise
+        log.warning("The answer to refreshing the %s was lost: %s", token, error)
+        return upstream.client().refresh(refresh_token, user_type=token.user_type, timeout=left)
+
+
+def give_up(token: Token, error: RefreshTokenDead) -> Token:
+    """The token's successor, if it has one by now; else its account is to be reconnected. Raises NeedsReconnect."""
+    # Dead may also mean used: by an install or a refresh that overtook this one.
+    waiting_for, status = Account.Waiting.NEEDS_RECONNECT, Account.Status.NEEDS_RECONNECT
+    if newer := _overtaken(token, waiting_for, None, status):
+        return newer
+    log.warning("The refresh %s is dead; it must be reconnected", token)
+    raise NeedsReconnect(str(error)) from error
+
+
+def _suspend(token: Token, error: LocationInactive) -> Token:
+    wait = SUSPENDED_FOR * random.uniform(0.8, 1.2)  # noqa: S311
+    if newer := _overtaken(token, Account.Waiting.SUSPENDED, wait, Account.Status.SUSPENDED):
+        return newer
+    log.warning("The account of the %s is not active; it is tried again later", token)
+    raise LocationSuspended(str(error)) from error
+
+
+def _overtaken(
+    token: Token, waiting_for: Account.Waiting, wait: timedelta | None, status: Account.Status
+) -> Token | None:
+    """The token's successor, if it has one; else its account is braked and the claim ends."""
+    with transaction.atomic():
+        account = _lock_account(token)
+        unchanged = Token.objects.filter(pk=token.pk, version=token.version)
+        due_at = None if wait is None else Now() + wait
+        if unchanged.update(refresh_due_at=due_at, refresh_started_at=None):
+            account.brake(waiting_for, wait, status)
+            return None
+    return stored_now(token)
+
+
+def _keep(token: Token, grant: TokenGrant) -> Token:
+    """Store a refreshed pair. It is the only copy: while PostgreSQL is away it is held and offered again."""
+    give_up_at = time.monotonic() + STORE_FOR_SECONDS
+    pause = 0.1
+    while True:
+        try:
+            return _replace(token, grant)
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > give_up_at:
+                raise
+            log.warning("The refreshed %s could not be stored yet", token)
+            connection.close()
+            time.sleep(pause)
+            pause = min(2.0, pause * 2)
+
+
+def _replace(token: Token, grant: TokenGrant) -> Token:
+    with transaction.atomic():
+        account = _lock_account(token)
+        # Only over the pair that was traded in: an install meanwhile is newer, an uninstall has ended it.
+        traded_in = Token.objects.filter(pk=token.pk, version=token.version)
+        if traded_in.update(version=F("version") + 1, **columns_of(token, grant)):
+            account.release()
+    return stored_now(token)
+
+
+def _lock_account(token: Token) -> Account:
+    """Whoever writes both rows takes the account's first, as installs do: so none waits for the other for ever."""
+    return type(token.account)._default_manager.select_for_update().get(pk=token.account.pk)
+
+
+def stored_now(token: Token) -> Token:
+    """The row as it is by now. Raises NeedsReconnect where an uninstall has taken it away."""
+    found = Token.objects.select_related("location", "agency").filter(pk=token.pk).first()
+    if found is None:
+        raise NeedsReconnect("The app was uninstalled")
+    return found
