@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from ghl.signatures import PUBLISHED_KEY
 from ghlapp import environment
 from ghlapp.local.discovery import settings_of_the_running_stack
 
@@ -43,6 +44,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "ghlapp",
     "oauth",
+    "webhooks",
     "appointments",
 ]
 MIDDLEWARE = [
@@ -149,6 +151,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": SWEEP_SECONDS,
         "options": {"expires": SWEEP_SECONDS},
     },
+    "process letters that no message told of": {
+        "task": "webhooks.tasks.process_letters",
+        "schedule": SWEEP_SECONDS,
+        "options": {"expires": SWEEP_SECONDS},
+    },
+    "remove letters that nobody needs any more": {
+        "task": "webhooks.tasks.clear_old_letters",
+        "schedule": 6 * 3600,
+        "options": {"expires": 3600},
+    },
     "remove sessions that have run out": {
         "task": "oauth.tasks.clear_sessions",
         "schedule": 6 * 3600,
@@ -165,6 +177,7 @@ GHL_API_BASE_URL = environment.text("GHL_API_BASE_URL", "https://services.leadco
 GHL_CLIENT_ID = environment.text("GHL_CLIENT_ID")
 GHL_CLIENT_SECRET = environment.text("GHL_CLIENT_SECRET")
 GHL_INSTALL_URL = environment.text("GHL_INSTALL_URL")
+GHL_WEBHOOK_PUBLIC_KEYS = environment.text("GHL_WEBHOOK_PUBLIC_KEYS", PUBLISHED_KEY)
 GHL_TIMEOUT_SECONDS = environment.seconds("GHL_TIMEOUT_SECONDS", "30")
 GHL_SETTLE_SECONDS = environment.seconds("GHL_SETTLE_SECONDS", "30")
 TOKEN_ENCRYPTION_KEYS = environment.words("TOKEN_ENCRYPTION_KEYS")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ghlapp.local.files import FOLDER
 from ghlapp.local.servers import LocalServers, TakenError
+from sandbox import PUBLIC_KEY_PEM
 
 SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "ghlapp.settings",
@@ -22,6 +23,7 @@ SETTINGS = {
     "GHL_CLIENT_SECRET": "00000000-0000-4000-8000-000000000000",
     "GHL_API_BASE_URL": "http://127.0.0.1:9",
     "GHL_INSTALL_URL": "",
+    "GHL_WEBHOOK_PUBLIC_KEYS": PUBLIC_KEY_PEM,
     "PUBLIC_URL": "http://testserver",
     "GHL_TIMEOUT_SECONDS": "2",
     "GHL_SETTLE_SECONDS": "1",
