@@ -1,5 +1,6 @@
 """What becomes of a genuine letter: kept once under its id, answered, and a worker woken."""
 
+import json
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
+from ghlapp.celery import app
 from sandbox import World
 from sandbox import sign as sign_as_the_sandbox
 from tests.appointments.conftest import at_once, beside, until
@@ -19,6 +21,7 @@ from tests.fixtures import ACME_LOCATION
 from tests.ghlapp.test_problems import is_problem
 from tests.servers import SETTINGS
 from tests.webhooks.conftest import deliver, send, written
+from webhooks import inbox, tasks
 from webhooks.models import RETENTION, Letter
 
 __all__ = ["_new_connections"]
@@ -108,8 +111,6 @@ def test_it_judges_a_letter_without_a_timestamp_by_its_receipt(timestamp: object
 
 def test_its_memory_is_longer_than_its_window() -> None:
     """A letter that is forgotten is too old to come back, also where its clock went ahead."""
-    from webhooks import inbox
-
     assert inbox.OLDEST + inbox.FURTHEST_AHEAD < RETENTION
 
 
@@ -119,6 +120,15 @@ def test_it_wakes_a_worker_once_for_many_letters() -> None:
 
     with redis.Redis.from_url(django_settings.REDIS_URL) as broker:
         assert broker.llen("wake-ups") == 1
+
+
+def test_it_names_a_task_that_exists() -> None:
+    send()
+    app.loader.import_default_modules()
+
+    with redis.Redis.from_url(django_settings.REDIS_URL) as broker:
+        message = json.loads(broker.lindex("wake-ups", 0))
+    assert message["headers"]["task"] == tasks.process_letters.name in app.tasks
 
 
 def test_it_wakes_nobody_for_what_it_ignores() -> None:
