@@ -156,6 +156,8 @@ def _ask_for_contact_again(attempt: Attempt, error: errors.ContactNotFound) -> N
 
 
 def _refuse(attempt: Attempt, error: errors.Refused) -> None:
+    if isinstance(error, errors.ScopeMissing) and error.scope:
+        attempt.booking.location.refuse_scope(error.scope)
     ours = isinstance(error, OUR_FAULT)
     code = "internal_error" if ours else REFUSALS.get(type(error), "invalid_request")
     _give_up(attempt, Status.FAILED if ours else Status.REJECTED, described(code, error))
@@ -169,7 +171,10 @@ def _give_up(attempt: Attempt, verdict: Booking.Status, failure: dict[str, Any])
         attempt.end(verdict, reason=failure["code"], error=failure, unresolved_slot=None)
     elif booking.cancel_requested_at is not None:
         # A cancel never expires; whatever stands in its way may be removed by somebody.
-        attempt.end(Status.BOOKED, reason=failure["code"], again_in=LONGEST_WAIT, error=failure)
+        # An uninstalled location's is following.py's, should the app be installed there again.
+        uninstalled = failure["code"] in UNINSTALLED_DETAILS
+        again_in = states.NEVER if uninstalled else LONGEST_WAIT
+        attempt.end(Status.BOOKED, reason=failure["code"], again_in=again_in, error=failure)
     else:
         take_back(attempt, failure)
 

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from appointments import metrics, outcomes, states
+from appointments import following, metrics, outcomes, states
 from appointments.attempts import Attempt
 from appointments.changing import CHANGE_LIFE
 from appointments.models import Booking, TimelineEntry
@@ -18,7 +18,8 @@ SWEPT_AT_ONCE = 500
 
 
 def sweep() -> None:
-    """Find what no message woke: bookings that are due, and those whose location's brake was pulled or released."""
+    """Find what no message woke: bookings that are due, and those whose location has changed or waits."""
+    following.follow()
     _release_held()
     _hold_waiting()
     _expire()

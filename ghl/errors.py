@@ -171,7 +171,9 @@ class AccessRefused(Refused):
 
 
 class ScopeMissing(AccessRefused):
-    """The install was given without a scope this call needs."""
+    """The install was given without a scope this call needs: `scope`."""
+
+    scope: str | None = None
 
 
 class AuthClassRefused(AccessRefused):

@@ -13,7 +13,7 @@ from typing import TypeVar
 import httpx2
 
 from .endpoints import Endpoint
-from .errors import HighLevelError, UnreadableAnswer
+from .errors import HighLevelError, ScopeMissing, UnreadableAnswer
 from .reading import Json, json_object, text
 from .refusals import from_response
 from .transport import Answer, Transport, exchange
@@ -84,6 +84,8 @@ class Line:
             answer = exchange(self._transport, request, self._timeout if timeout is None else timeout)
             result, trace_id = _understood(answer, endpoint, read, secrets)
         except HighLevelError as error:
+            if isinstance(error, ScopeMissing):
+                error.scope = endpoint.scope
             error.call = self._account(request, started, answer, error.name, error.trace_id, calls)
             raise
         self._account(request, started, answer, "ok", trace_id, calls)

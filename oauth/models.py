@@ -76,7 +76,7 @@ class Account(models.Model):
     @property
     def scopes_missing(self) -> list[str]:
         """What the install was not given and this product needs."""
-        token = Token.objects.of(self).first()
+        token: Token | None = getattr(self, "token", None)
         return token.scopes_missing if token else []
 
     def brake(self, waiting_for: Waiting, wait: timedelta | None, status: Status | None = None) -> None:
@@ -243,6 +243,12 @@ class Location(Account):
         )
 
 
+class LocationChangeQuerySet(models.QuerySet["LocationChange"]):
+    def unread(self, reader: str) -> "LocationChangeQuerySet":
+        """This reader's, oldest first, which nobody else takes before the transaction ends."""
+        return self.filter(reader=reader).order_by("id").select_for_update(skip_locked=True)
+
+
 class LocationChange(models.Model):
     """News of a location for a room that depends on it, which takes the row away as it acts on it.
 
@@ -256,6 +262,8 @@ class LocationChange(models.Model):
     # What the location is from then on.
     status = models.CharField(max_length=16, choices=Account.Status)
     at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = LocationChangeQuerySet.as_manager()
 
     class Meta:
         indexes = [models.Index(fields=["reader", "id"], name="location_change_to_read")]

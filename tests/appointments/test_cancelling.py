@@ -311,19 +311,6 @@ def test_it_goes_on_after_a_refusal(acme: Persona, highlevel: World) -> None:
     is_cancelled_at_both_ends(acme, highlevel)
 
 
-def test_it_waits_with_its_location(acme: Persona, highlevel: World) -> None:
-    booked(acme)
-    cancel(acme)
-    Location.objects.update(status=Location.Status.UNINSTALLED)
-    work_once()
-
-    assert shown(acme)["error"]["code"] == "location_uninstalled"
-    assert shown(acme)["nextAttemptAt"] is not None
-    Location.objects.update(status=Location.Status.ACTIVE)
-    hurry(only_booking())
-    is_cancelled_at_both_ends(acme, highlevel)
-
-
 # --- Again, and too late ----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,36 @@
+"""News of locations, as oauth leaves it for this room: what an uninstall or a reconnect means for open bookings.
+Holding and releasing while a location waits is sweeping.py's."""
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from appointments.models import Booking
+from appointments.wakeups import CONVERGE
+from oauth.models import Location, LocationChange
+
+READER = "appointments"
+AT_ONCE = 100
+
+# What waits for a time that has been overtaken, and cancels that were left until somebody reconnects.
+OPEN = Q(next_attempt_at__gt=Now()) | Q(
+    next_attempt_at__isnull=True, status=Booking.Status.BOOKED, cancel_requested_at__isnull=False
+)
+# The news may be overtaken: what waits again by now is not to be hurried.
+FREE = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
+
+
+def follow() -> None:
+    """Act on what has changed since last time: each piece of news is gone in the transaction that acts on it."""
+    with transaction.atomic():
+        changes = list(LocationChange.objects.unread(READER)[:AT_ONCE])
+        changed = {change.location_id for change in changes if change.status in ENDS_OR_GOES_ON}
+        Booking.objects.filter(OPEN, FREE, location_id__in=changed).update(next_attempt_at=Now())
+        LocationChange.objects.filter(pk__in=[change.pk for change in changes]).delete()
+    for location_id in sorted(changed):
+        CONVERGE.send(location_id)
+
+
+# Open bookings end with the one and go on with the other, in both cases by their next step; what is suspended or
+# to be reconnected waits, which is its brake's matter.
+ENDS_OR_GOES_ON = (Location.Status.UNINSTALLED, Location.Status.ACTIVE)
