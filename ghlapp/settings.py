@@ -161,6 +161,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 6 * 3600,
         "options": {"expires": 3600},
     },
+    "mint tokens for the locations of agencies": {
+        "task": "oauth.tasks.mint_due_tokens",
+        "schedule": SWEEP_SECONDS,
+        "options": {"expires": SWEEP_SECONDS},
+    },
+    "ask where the app is installed": {
+        "task": "oauth.tasks.check_installs",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "remove sessions that have run out": {
         "task": "oauth.tasks.clear_sessions",
         "schedule": 6 * 3600,

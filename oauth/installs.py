@@ -134,6 +134,27 @@ def _end_what_came_with(agency: Agency, as_of: datetime | None) -> None:
         end(locked(Location, location_id), as_of)
 
 
+def connect_private(location_id: str, token: str) -> Location:
+    """Connect a location with a Private Integration Token, once HighLevel has taken it for this location.
+
+    Raises the HighLevelError of a token that it does not take.
+    """
+    details = upstream.client().get_location(token, location_id, timeout=DESCRIBE_SECONDS)
+    with transaction.atomic():
+        location = locked(Location, location_id)
+        keeping.store_private(location, token)
+        location.connect(
+            agency=_agency_of(location, details.company_id),
+            came_with_agency=False,
+            name=(details.name or location.name)[:255],
+            timezone=(details.timezone or location.timezone)[:64],
+            scopes_refused=[],
+            check_due_at=Now() + until_next_check(),
+            **NOT_MINTING,
+        )
+    return location
+
+
 def until_next_check() -> timedelta:
     """A day or so: not everybody's at once."""
     return CHECK_EVERY * random.uniform(0.8, 1.2)  # noqa: S311
