@@ -13,7 +13,7 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from sandbox import appointments, calendars, consent, contacts, control, oauth, pages
+from sandbox import appointments, calendars, consent, contacts, control, levers, oauth, orders, pages
 from sandbox.answers import Refusal, unsupported_route
 from sandbox.calls import Call, Record
 from sandbox.faults import Fault, Operation, Scene, play
@@ -99,11 +99,15 @@ ROUTES = (
     Route("DELETE", "/_sandbox/faults", control.clear_faults),
     Route("POST", "/_sandbox/settings", control.change_settings),
     Route("POST", "/_sandbox/clock", control.advance_clock),
-    Route("POST", "/_sandbox/locations", control.add_locations),
-    Route("POST", "/_sandbox/locations/<location_id>", control.change_location),
-    Route("POST", "/_sandbox/companies/<company_id>", control.change_company),
-    Route("POST", "/_sandbox/calendars/<calendar_id>", control.change_calendar),
-    Route("POST", "/_sandbox/tokens", control.issue_token),
+    Route("POST", "/_sandbox/locations", levers.add_locations),
+    Route("POST", "/_sandbox/locations/<location_id>", levers.change_location),
+    Route("POST", "/_sandbox/companies/<company_id>", levers.change_company),
+    Route("POST", "/_sandbox/calendars/<calendar_id>", levers.change_calendar),
+    Route("POST", "/_sandbox/tokens", levers.issue_token),
+    Route("POST", "/_sandbox/appointments", orders.staff_book),
+    Route("POST", "/_sandbox/appointments/<event_id>", orders.staff_change),
+    Route("GET", "/_sandbox/letters", orders.letters),
+    Route("POST", "/_sandbox/letters", orders.send_letters),
     Route("POST", "/_sandbox/reset", control.reset),
 )
 _MAP = Map([Rule(route.path, methods=[route.method], endpoint=route) for route in ROUTES])

@@ -1,8 +1,9 @@
 """The control desk under /_sandbox/, for tests and demos in other processes. Not HighLevel's, and not logged.
 
-Not here: what the levers do (world.py, faults.py, settings.py). Bodies and answers are JSON, in snake_case.
+Not here: what is done to single things (levers.py, orders.py), and what it means (world.py, faults.py, …). Bodies and
+answers are JSON, in snake_case.
 
-    GET    /_sandbox/state            calls per operation and outcome, tokens issued, appointments, settings
+    GET    /_sandbox/state            calls per operation and outcome, tokens, appointments, letters, settings
     GET    /_sandbox/appointments     all of them; ?location_id= ?calendar_id= ?contact_id= narrow the list
     GET    /_sandbox/calls            the log, oldest first; ?operation= ?location_id=, ?limit= the newest
     POST   /_sandbox/faults           {"kind", "operation", "times", "location_id", "match", "seconds",
@@ -14,11 +15,24 @@ Not here: what the levers do (world.py, faults.py, settings.py). Bodies and answ
                                        "tokens": false}: each with a calendar, a user and a contact, whose
                                       ids come back, with "tokens" also a token answer (an install without
                                       the browser)
-    POST   /_sandbox/locations/{id}   {"active": false}, {"uninstall": true}, {"revoke_tokens": true} (access
-                                      tokens), {"revoke_refresh": true} (these and the refresh tokens)
-    POST   /_sandbox/companies/{id}   {"active": false}, {"install_to_future_locations": true}
+    POST   /_sandbox/locations/{id}   {"active": false}, {"uninstall": true}, {"reinstall": true} (consented to in
+                                      the location; answers a "token"), {"update": {"version_id", "scopes"}},
+                                      {"revoke_tokens": true} (access tokens), {"revoke_refresh": true} (these
+                                      and the refresh tokens), {"issue_private_token": true} or {…: {"scopes"}}
+                                      (answers a "private_token"), {"revoke_private_tokens": true}
+    POST   /_sandbox/companies/{id}   {"active": false}, {"install_to_future_locations": true}, {"uninstall": true},
+                                      {"install": {"approved": [ids], "excluded": [ids]}} (answers a "token"),
+                                      {"whitelabel": {"domain", "logo_url"}}, {"update": …}, {"revoke_tokens":
+                                      true}, {"revoke_refresh": true}
     POST   /_sandbox/calendars/{id}   {"active": false}, {"seats": 5}, {"slot_minutes": 60}, …
     POST   /_sandbox/tokens           {"location_id"} or {"company_id"}: a token answer without the browser
+    POST   /_sandbox/appointments     {"calendar_id", "contact_id", "start_time", "title"}: booked by staff
+    POST   /_sandbox/appointments/{id}  changed by staff: {"start_time", "end_time" (ISO 8601), "status", "title",
+                                      "calendar_id", "contact_id", "assigned_user_id", "description"}, or
+                                      {"delete": true}
+    GET    /_sandbox/letters          all of them, oldest first, and the "public_key"; ?type= ?state= narrow
+    POST   /_sandbox/letters          {"release": true}, {"release": [webhook ids]} (in that order), {"drop": id},
+                                      {"send_again": id}, {"body": {…}} (anything, signed and sent as it is)
     POST   /_sandbox/reset            back to the beginning
 """
 
@@ -36,9 +50,6 @@ from sandbox.faults import Fault
 
 T = TypeVar("T")
 
-_CALENDAR_LEVERS = {"active": bool, "seats": int, "slot_minutes": int, "auto_confirm": bool}
-_COMPANY_LEVERS = {"active": bool, "install_to_future_locations": bool}
-
 
 def state(call: Call) -> Response:
     world = call.world
@@ -55,6 +66,7 @@ def state(call: Call) -> Response:
                 "by_status": dict(Counter(entry.status for entry in appointments)),
             },
             "locations": len(world.locations),
+            "letters": dict(Counter(letter.state for letter in world.letters)),
             "faults": world.faults.pending(),
             "settings": settings,
         }
@@ -87,7 +99,7 @@ def add_faults(call: Call) -> Response:
     try:
         ordered = [Fault(**order) for order in (sent if isinstance(sent, list) else [sent])]
     except (TypeError, ValueError, AttributeError) as error:
-        raise _mistake(error) from error
+        raise mistake(error) from error
     for fault in ordered:
         call.world.faults.add(fault)
     return answer({"faults": call.world.faults.pending()}, 201)
@@ -102,7 +114,7 @@ def change_settings(call: Call) -> Response:
     try:
         call.world.settings.change(call.body)
     except ValueError as error:
-        raise _mistake(error) from error
+        raise mistake(error) from error
     return state(call)
 
 
@@ -111,83 +123,16 @@ def advance_clock(call: Call) -> Response:
     return answer({"now": call.world.clock.now().isoformat()})
 
 
-def add_locations(call: Call) -> Response:
-    count = int(call.body.get("count", 1))
-    made = [_add_location(call, number) for number in range(1, count + 1)]
-    return answer({"locations": made}, 201)
-
-
-def _add_location(call: Call, number: int) -> dict[str, Any]:
-    world, body = call.world, call.body
-    location = world.add_location(
-        f"{body.get('name', 'Location')} {number}",
-        company_id=body.get("company_id"),
-        timezone=body.get("timezone", "UTC"),
-    )
-    calendar = world.add_calendar(
-        location.id, seats=body.get("seats", 1), slot_minutes=body.get("slot_minutes", 30)
-    )
-    contact = world.add_contact(
-        location.id, firstName="Contact", email=f"contact@{location.id}.example".lower()
-    )
-    made: dict[str, Any] = {
-        "id": location.id,
-        "calendar_id": calendar.id,
-        "user_id": calendar.team[0],
-        "contact_id": contact.id,
-    }
-    return {**made, "token": world.issue_location_token(location.id)} if body.get("tokens") else made
-
-
-def change_location(call: Call) -> Response:
-    location = _found(call.world.locations, call.path_args["location_id"])
-    body = call.body
-    if "active" in body:
-        location.active = bool(body["active"])
-    if body.get("uninstall"):
-        call.world.uninstall(location.id)
-    if body.get("revoke_tokens") or body.get("revoke_refresh"):
-        call.world.revoke_tokens(location.id, refresh=bool(body.get("revoke_refresh")))
-    return answer({"id": location.id, "active": location.active, "installed": location.installed})
-
-
-def change_company(call: Call) -> Response:
-    company = _found(call.world.companies, call.path_args["company_id"])
-    return _pull(call, company, _COMPANY_LEVERS)
-
-
-def change_calendar(call: Call) -> Response:
-    calendar = _found(call.world.calendars, call.path_args["calendar_id"])
-    return _pull(call, calendar, _CALENDAR_LEVERS)
-
-
-def issue_token(call: Call) -> Response:
-    if "company_id" in call.body:
-        company = _found(call.world.companies, call.body["company_id"])
-        return answer(call.world.issue_company_token(company.id))
-    location = _found(call.world.locations, call.body.get("location_id"))
-    return answer(call.world.issue_location_token(location.id))
-
-
 def reset(call: Call) -> Response:
     call.world.reset()
     return state(call)
 
 
-def _pull(call: Call, record: Any, levers: Mapping[str, type]) -> Response:
-    for name, value in call.body.items():
-        if not isinstance(value, levers.get(name, type(None))):
-            raise _mistake(f"{name} cannot be set to {value!r}")
-    for name, value in call.body.items():
-        setattr(record, name, value)
-    return answer(asdict(record))
-
-
-def _found(records: dict[str, T], key: Any) -> T:
+def found(records: Mapping[str, T], key: Any) -> T:
     if key not in records:
         raise Refusal(404, {"error": f"nothing here is called {key}"})
     return records[key]
 
 
-def _mistake(what: object) -> Refusal:
+def mistake(what: object) -> Refusal:
     return Refusal(400, {"error": str(what)})

@@ -11,7 +11,7 @@ from werkzeug import Response
 
 from sandbox.calls import Call
 from sandbox.page_style import STYLE
-from sandbox.records import Appointment, Location
+from sandbox.records import Appointment, Company, Location
 from sandbox.times import zone
 from sandbox.world import World
 
@@ -52,11 +52,26 @@ def _choices(world: World) -> str:
         )
         for position, location in enumerate(locations)
     ]
-    choices += [
-        _choice(f"agency:{company.id}", company.name, "install for the agency: all its locations")
-        for company in world.companies.values()
-    ]
+    choices += [_agency(world, company) for company in world.companies.values()]
     return "".join(choices)
+
+
+def _agency(world: World, company: Company) -> str:
+    """Its choice, with what an agency is asked besides: some locations only, and those to come."""
+    ticks = "".join(
+        _tick("approved", location.id, location.name)
+        for location in world.locations_of(company.id)[:_MOST_LOCATIONS]
+    )
+    future = _tick("future_locations", "true", "Also in locations that are added later")
+    return f"""{_choice(f"agency:{company.id}", company.name, "install for the agency: all its locations")}
+<details><summary>For the agency, but only in …</summary>{ticks}{future}</details>"""
+
+
+def _tick(name: str, value: str, text: str) -> str:
+    return (
+        f'<label class="choice"><input type="checkbox" name="{name}" value="{escape(value)}"> '
+        f"<bdi>{escape(text)}</bdi></label>"
+    )
 
 
 def _choice(value: str, name: str, note: str, *, checked: bool = False) -> str:

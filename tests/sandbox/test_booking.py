@@ -211,6 +211,16 @@ def test_it_makes_an_instance_of_every_recurrence(ask: Asker) -> None:
     assert events[0]["id"] == f"{booked['id']}_1624399200000_3600"
 
 
+@pytest.mark.parametrize(
+    ("rrule", "count"),
+    [("FREQ=DAILY", 60), ("FREQ=WEEKLY", 53), ("FREQ=YEARLY", 2), ("FREQ=DAILY;COUNT=7", 7)],
+)
+def test_it_bounds_an_endless_recurrence(ask: Asker, rrule: str, count: int) -> None:
+    ask.book(rrule=rrule)
+
+    assert len(ask.events()) == count
+
+
 def test_it_leaves_an_rrule_aside_when_slots_are_checked(ask: Asker) -> None:
     booked = ask.post(EVENTS, checked(rrule="FREQ=DAILY;COUNT=3")).json()
 

@@ -54,7 +54,8 @@ def test_it_shows_a_page_to_choose_from(world: World, client: httpx2.Client, pat
     page = client.get(path, params=link(world))
 
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    for shown in ("Chai &amp; Co. Bengaluru", LOCATION, COMPANY, "st&amp;te", "Allow", "Deny"):
+    choices = (f'name="approved" value="{LOCATION}"', 'name="future_locations" value="true"')
+    for shown in ("Chai &amp; Co. Bengaluru", LOCATION, COMPANY, "st&amp;te", "Allow", "Deny", *choices):
         assert shown in page.text
 
 

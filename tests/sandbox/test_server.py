@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -43,6 +44,15 @@ def test_it_sends_an_answer_in_one_piece(world: World) -> None:
     length = re.search(rb"Content-Length: (\d+)", head)
     assert length is not None
     assert len(body) == int(length[1])
+
+
+def test_it_dates_answers_by_the_worlds_clock(world: World) -> None:
+    world.clock.advance(-3 * 86_400)
+    with serve(world) as server:
+        answer = httpx2.get(f"{server.url}/_sandbox/state")
+
+    dated = parsedate_to_datetime(answer.headers["Date"])
+    assert abs((dated - world.clock.now()).total_seconds()) < 30
 
 
 def test_it_closes_the_connection_when_asked_to(world: World) -> None:
@@ -121,6 +131,7 @@ def test_it_does_not_keep_a_process_alive_that_forgot_it() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_runs_as_a_process_of_its_own(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "sandbox", "--port", "0", "--client-id", "mine-1", "--verbose"]
+    command += ["--webhook-url", "http://127.0.0.1:9/letters"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -133,4 +144,5 @@ def test_it_runs_as_a_process_of_its_own(number: signal.Signals) -> None:
 
     assert process.returncode == 0
     assert state["settings"]["client_id"] == "mine-1"
+    assert state["settings"]["webhook_url"] == "http://127.0.0.1:9/letters"
     assert errors.strip().endswith(f"GET /locations/{LOCATION} -> 401")
