@@ -26,6 +26,8 @@ SANDBOX = (
     *("--client-id", "{client_id}", "--client-secret", "{client_secret}"),
     *("--redirect-uri", "{public_url}/oauth/callback"),
 )
+# Not in containers, where the app's public address leads nowhere.
+LETTERS = ("--webhook-url", "{public_url}/webhooks/highlevel")
 TOUR = ("python", "-m", "ghlapp.local", "tour", "{public_url}", "{sandbox_url}")
 MIGRATE = ("python", "manage.py", "migrate", "--no-input")
 

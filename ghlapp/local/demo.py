@@ -10,6 +10,11 @@ from ghlapp.local.files import read_private, write_private
 from oauth import scopes
 
 CLIENT_ID = "665c6bb13d4e5364bdec0e2f-demo1234"
+# What the pretend HighLevel signs its letters with; a test compares.
+SANDBOX_KEY = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAXlNvnI14TjP928RFMAod6eSL1rPF/iP1XdTUu8pCI0A=
+-----END PUBLIC KEY-----
+"""
 
 
 def settings(instance: Path, public_url: str, sandbox_url: str) -> dict[str, str]:
@@ -20,6 +25,7 @@ def settings(instance: Path, public_url: str, sandbox_url: str) -> dict[str, str
         "GHL_CLIENT_ID": CLIENT_ID,
         "GHL_API_BASE_URL": sandbox_url,
         "GHL_INSTALL_URL": install_url(public_url, sandbox_url),
+        "GHL_WEBHOOK_PUBLIC_KEYS": SANDBOX_KEY,
         # A sandbox call that hangs is given up soon, so that the tour need not wait for it.
         "GHL_TIMEOUT_SECONDS": "5",
         "GHL_SETTLE_SECONDS": "2",

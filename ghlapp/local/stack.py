@@ -54,7 +54,11 @@ def run_demo(*, once: bool) -> int:
             "public_url": public_url,
             "sandbox_url": sandbox_url,
         }
-        processes = {"sandbox": commands.SANDBOX, **commands.SERVE, "tour": commands.TOUR}
+        processes = {
+            "sandbox": (*commands.SANDBOX, *commands.LETTERS),
+            **commands.SERVE,
+            "tour": commands.TOUR,
+        }
         group = {name: commands.filled(command, values) for name, command in processes.items()}
         logs = _fresh(instance / "logs")
         say(f"Starting {', '.join(processes)}; their logs are in {logs}. Ctrl-C stops everything.")

@@ -1,4 +1,4 @@
-"""What `make demo` shows: an install and seven bookings through a running stack, told as they happen.
+"""What `make demo` shows: two installs and eight bookings through a running stack, told as they happen.
 It talks to the app and the sandbox over HTTP only, like a browser and a tenant's system would."""
 
 import re
@@ -19,6 +19,9 @@ READY_SECONDS = 60
 BOOKED_SECONDS = 30
 LOCATION, CALENDAR = "C2QujeCh8ZnC7al2InWR", "CVokAlI8fgw4WYWoCtQz"
 USER = CONTACT = "0007BWpSzSwfiuSl0tR2"
+AGENCY = "GNb7aIv4rQFVb9iwNl5K"
+LAKESIDE, CHECK_UP = "l1C08ntBrFjLS0elLIYU", "BqTwX8QFwXzpegMve9EQ"
+DENTIST, PATIENT = "Rg6BRRiHh7dS9gJy3W8b", "9NkT25Vor1v4aQatFsv2"
 INDIA = timezone(timedelta(hours=5, minutes=30))
 
 # HighLevel's own example of create-appointment, but for its `"rrule": "string"`.
@@ -109,13 +112,16 @@ class Tour:
         say(f"   allowed there, and back at {answer.url.path}: location {LOCATION} is connected")
 
     def _get_key(self) -> None:
-        command = [sys.executable, "manage.py", "issue_api_key", "--tenant", "demo", "--location", LOCATION]
+        self._issue_key("--location", LOCATION)
+
+    def _issue_key(self, *covering: str) -> None:
+        command = [sys.executable, "manage.py", "issue_api_key", "--tenant", "demo", *covering]
         issued = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
         if issued.returncode != 0:
             raise StepFailed(f"issue_api_key failed: {issued.stderr.strip()}")
         self._key = issued.stdout.strip()
         self._http.headers["Authorization"] = f"Bearer {self._key}"
-        say(f"   manage.py issue_api_key --tenant demo --location {LOCATION}")
+        say(f"   manage.py issue_api_key --tenant demo {' '.join(covering)}")
 
     # --- Bookings -----------------------------------------------------------------------------------------
 
@@ -158,6 +164,41 @@ class Tour:
         booking = self._follow(booking["id"], "POST cancel", lambda now: now["status"] == "cancelled")
         self._tell_timeline(booking["id"])
         self._compare_with_the_sandbox(booking)
+
+    def whole_agency(self) -> None:
+        say("\n9. The whole agency installs the app: every sub-account is connected, and one booked at once")
+        consent = self._http.get(f"{self._public_url}/oauth/install", follow_redirects=True)
+        self._http.post(
+            str(consent.url),
+            data={**_hidden_fields(consent.text), "choice": f"agency:{AGENCY}", "decision": "allow"},
+            follow_redirects=True,
+        )
+        self._wait_for("every sub-account is connected", self._all_are_connected)
+        self._issue_key("--agency", AGENCY)
+        found = self._http.get(f"{self._public_url}/api/v1/locations").json()["results"]
+        for each in found:
+            say(f"   {each['id']}  {each['status']:9}  {each['name']}")
+        start = self._at(5)
+        body = {
+            **start,
+            "locationId": LAKESIDE,
+            "calendarId": CHECK_UP,
+            "contactId": PATIENT,
+            "title": "Check-up",
+        }
+        self._book({**body, "ignoreFreeSlotValidation": True, "assignedUserId": DENTIST}, wanted="booked")
+
+    def _all_are_connected(self) -> bool:
+        page = self._http.get(f"{self._public_url}/oauth/progress").text
+        return "3 of its sub-accounts are connected" in page
+
+    def _wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
+        until = time.monotonic() + BOOKED_SECONDS
+        while not is_so():
+            if time.monotonic() > until:
+                raise StepFailed(f"{what}: not after {BOOKED_SECONDS} seconds")
+            time.sleep(0.1)
+        say(f"   {what}")
 
     def _follow(
         self, booking_id: str, asked: str, is_done: Callable[[dict[str, Any]], bool]
@@ -214,7 +255,7 @@ class Tour:
     def _compare_with_the_sandbox(self, booking: dict[str, Any]) -> None:
         """HighLevel's books hold this title once where it is booked, and never where it is not."""
         books = self._http.get(
-            f"{self._sandbox_url}/_sandbox/appointments", params={"location_id": LOCATION}
+            f"{self._sandbox_url}/_sandbox/appointments", params={"location_id": booking["locationId"]}
         ).json()
         # The occurrences of a recurring appointment are one.
         found = {
@@ -241,7 +282,7 @@ Every step went as it should.
    The calendars in the pretend HighLevel   {self._sandbox_url}/
    The API, with a page to try it           {self._public_url}/api/docs/
    Install it once more, as a person        {self._public_url}/oauth/install
-   An API key for location {LOCATION}
+   An API key for the whole agency
       {self._key}
    Try it:
       curl -s {self._public_url}/api/v1/bookings -H 'Authorization: Bearer {self._key}'
@@ -256,6 +297,7 @@ STEPS: tuple[Callable[[Tour], None], ...] = (
     Tour.new_contact,
     Tour.lost_answer,
     Tour.second_thoughts,
+    Tour.whole_agency,
 )
 
 

@@ -113,3 +113,10 @@ def test_the_demo_installs_with_the_same_link() -> None:
     link = with_defaults(COMPOSE["x-settings"]["GHL_INSTALL_URL"])
 
     assert link == demo.install_url("http://localhost:8000", "http://localhost:8800")
+
+
+def test_the_demo_knows_the_sandboxs_key() -> None:
+    from ghlapp.local import demo
+    from sandbox import PUBLIC_KEY_PEM
+
+    assert demo.SANDBOX_KEY == PUBLIC_KEY_PEM
