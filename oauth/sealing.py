@@ -48,8 +48,10 @@ class KeyRing:
     """
 
     def __init__(self, keys: list[bytes]) -> None:
+        # In the setting's order, a key that stands in it twice included.
+        self.ids = tuple(key_id(key) for key in keys)
         self._ciphers = {key_id(key): AESGCM(key) for key in keys}
-        self._first = next(iter(self._ciphers))
+        self._first = self.ids[0]
 
     @classmethod
     def parse(cls, encoded: list[str]) -> Self:
@@ -60,6 +62,10 @@ class KeyRing:
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + self._ciphers[self._first].encrypt(nonce, plain.encode(), context.encode())
         return Sealed(f"{self._first}.{base64.b64encode(sealed).decode()}")
+
+    def is_current(self, sealed: Sealed) -> bool:
+        """Whether it is sealed with the key that seals now."""
+        return sealed.key_id == self._first
 
     def open(self, sealed: Sealed, context: str) -> str:
         """Raises CannotOpen."""
