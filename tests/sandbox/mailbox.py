@@ -58,6 +58,10 @@ class Mailbox:
 def open_mailbox() -> Iterator[Mailbox]:
     mailbox = Mailbox()
 
+    class Server(ThreadingHTTPServer):
+        # The usual five make the sixth wait a second for a place.
+        request_queue_size = 128
+
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_arguments: Any) -> None:
             """Quiet."""
@@ -69,7 +73,7 @@ def open_mailbox() -> Iterator[Mailbox]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Handler) as server:
         mailbox.url = f"http://127.0.0.1:{server.server_address[1]}/webhooks"
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield mailbox
