@@ -8,7 +8,8 @@ the last of them was let go, and there are never more slots than the limit. This
 and holds for a window that slides as for one that is fixed. Its price is an answer's time in each interval (2 % where
 that is 200 ms). The slot of a call nobody reports, its worker being dead, is free again after five seconds and one
 interval. Of HighLevel's 100 calls in 10 s bookings may have 95, upkeep 97, and the last three are for the ten seconds
-after Redis has lost its memory, when 97 calls may stand in HighLevel's books that nobody here remembers.
+after Redis has lost its memory, when 97 calls may stand in HighLevel's books that nobody here remembers. Until the
+first answer tells its limits, a location is taken for a sandbox account, which has 25.
 """
 
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def take(resource: str, use: Use) -> Slot:
 
 
 def finish(slot: Slot, call: Call | None = None) -> None:
-    """The call has ended, however it ended; its answer's limits are learned. Never raises.
+    """The call has ended, however it ended; its answer's limits are learned, for a day. Never raises.
 
     What HighLevel has left may only lower our own estimate, as answers overtake each other: it shows what others
     with the same app have used. A 429 says nothing of that beyond what `back_off` is told.

@@ -4,6 +4,8 @@
 local MEMORY, STATE, SLOTS, BACKGROUND = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 -- HighLevel's published limit: https://marketplace.gohighlevel.com/docs/oauth/Faqs
 local USUAL_MAX, USUAL_INTERVAL = 100, 10000
+-- What a sandbox account has; any may be one until its first answer, which is worth coming back for soon.
+local FEWEST, FIRST_ANSWER = 25, 250
 -- How late a call whose answer nobody reports may still reach HighLevel.
 local ON_ITS_WAY = 5000
 -- A booking that had to wait has precedence for this long after the moment it was told to come back.
@@ -27,7 +29,7 @@ local function read_state()
 end
 
 local state = read_state()
-local max, interval = state.max or USUAL_MAX, state.interval or USUAL_INTERVAL
+local max, interval = state.max or FEWEST, state.interval or USUAL_INTERVAL
 
 -- How many slots each use may see taken. With max 100: bookings 95, upkeep 97, background 90 (5 of its own);
 -- 3 in all after a loss, when 97 that nobody remembers may stand in HighLevel's books.
@@ -35,8 +37,7 @@ local function allowance()
   local bookings = math.max(1, math.floor(max * 95 / 100))
   local upkeep = bookings + math.floor((max - bookings) / 2)
   local share = math.max(1, math.floor(max / 20))
-  -- One, until an answer has said how many: max may be far below the usual.
-  local after_loss = state.max and math.max(1, max - upkeep) or 1
+  local after_loss = math.max(1, max - upkeep)
   return { booking = bookings, upkeep = upkeep, background = bookings - share, share = share, after_loss = after_loss }
 end
 
@@ -59,6 +60,9 @@ end
 
 local function occupied()
   redis.call("ZREMRANGEBYSCORE", SLOTS, "-inf", now)
+  -- Nothing ends as late as this, unless the clock was set back.
+  local latest = now + ON_ITS_WAY + math.max(interval, USUAL_INTERVAL)
+  redis.call("ZREMRANGEBYSCORE", SLOTS, "(" .. string.format("%.0f", latest), "+inf")
   return redis.call("ZCARD", SLOTS) + others()
 end
 
@@ -76,7 +80,7 @@ end
 -- The next moment at which anything may change. A call on its way may end now, and then frees its slot
 -- after one interval.
 local function until_something_is_free(lost_until)
-  local soonest = now + interval
+  local soonest = now + (state.max and interval or FIRST_ANSWER)
   local first = redis.call("ZRANGE", SLOTS, 0, 0, "WITHSCORES")[2]
   for _, moment in ipairs({ tonumber(first) or 0, others() > 0 and state.others_until or 0, lost_until }) do
     if moment > now then
@@ -120,20 +124,15 @@ local function take(use)
   return grant(use, used, after_loss)
 end
 
-local function adopt(new_max, new_interval)
-  local changed = new_max ~= max or new_interval ~= interval
-  if changed or not state.max then
-    redis.call("HSET", STATE, "max", new_max, "interval", new_interval)
-    state.max, max, interval = new_max, new_max, new_interval
-  end
-  return changed and 1 or 0
-end
-
+-- Where no answer tells a limit, the published one is believed.
 local function learn(new_max, new_interval)
-  if new_max == "" and new_interval == "" then
-    return 0
+  local was_max, was_interval = state.max or USUAL_MAX, interval
+  max, interval = tonumber(new_max) or was_max, tonumber(new_interval) or was_interval
+  if max ~= state.max or interval ~= state.interval then
+    redis.call("HSET", STATE, "max", max, "interval", interval)
+    state.max, state.interval = max, interval
   end
-  return adopt(tonumber(new_max) or max, tonumber(new_interval) or interval)
+  return (max ~= was_max or interval ~= was_interval) and 1 or 0
 end
 
 -- HighLevel counted this call at some moment since it was taken. At none of them can more of ours have been in

@@ -34,7 +34,8 @@ from tests.oauth.pacers import answered, arrivals_of_threads, learn, most_at_onc
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACME, GLOBEX = pace.location(ACME_LOCATION), pace.location(GLOBEX_LOCATION)
-USUAL_INTERVAL = timedelta(seconds=10)
+AGENCY = pace.company(ACME_LOCATION)  # of the same id, which must not matter
+USUAL = Limits(burst=100, interval=timedelta(seconds=10))
 BURST, INTERVAL = 20, timedelta(seconds=0.5)
 
 
@@ -46,11 +47,13 @@ def forget_the_connection() -> None:
 
 @pytest.fixture(autouse=True)
 def memory_of_redis() -> Iterator[redis.Redis]:
-    """An empty one, that has been remembering for long."""
+    """One that has been remembering for long, and has heard of the usual limits."""
     forget_the_connection()
     with redis.Redis.from_url(django_settings.REDIS_URL) as client:
         client.flushdb()
         pace.nothing_sent_before()
+        for resource in (ACME, GLOBEX, AGENCY):
+            learn(resource, USUAL)
         yield client
     forget_the_connection()
 
@@ -90,7 +93,7 @@ def count_of(name: str, **labels: str) -> float:
 
 def test_it_lets_bookings_leave_at_once_up_to_their_allowance() -> None:
     assert len(take_all()) == 95
-    assert timedelta(0) < wait_of() <= USUAL_INTERVAL
+    assert timedelta(0) < wait_of() <= USUAL.interval
 
 
 def test_it_keeps_a_reserve_for_upkeep() -> None:
@@ -104,7 +107,7 @@ def test_it_counts_each_location_and_company_for_itself() -> None:
     take_all()
 
     assert len(take_all(GLOBEX)) == 95
-    assert len(take_all(pace.company(ACME_LOCATION))) == 95
+    assert len(take_all(AGENCY)) == 95
 
 
 def test_it_counts_nothing_for_a_call_that_was_not_sent() -> None:
@@ -116,10 +119,12 @@ def test_it_counts_nothing_for_a_call_that_was_not_sent() -> None:
 
 
 def test_it_keeps_a_slot_occupied_until_an_interval_after_the_answer() -> None:
+    """However long the answer took: nobody knows when HighLevel counted the call."""
     learn(ACME)
     slots = take_all()
-    answered_at = time.monotonic()
+    time.sleep(INTERVAL.total_seconds())
 
+    answered_at = time.monotonic()
     for slot in slots:
         pace.finish(slot, answered())
     take_patiently()
@@ -217,9 +222,9 @@ def test_it_counts_the_interval_before_a_flush_as_used_up(memory_of_redis: redis
     first = pace.take(ACME, Use.BOOKING)
 
     assert len(take_all(use=Use.UPKEEP)) == 0
-    assert timedelta(seconds=5) < wait_of() <= USUAL_INTERVAL
-    pace.finish(first, answered(Limits(burst=100, burst_left=4, interval=USUAL_INTERVAL)))
+    pace.finish(first, left(4))
     assert len(take_all()) == 2, "now it is known that three of a hundred are to spare"
+    assert timedelta(seconds=5) < wait_of() <= USUAL.interval
 
 
 def test_it_is_as_fast_as_ever_an_interval_after_a_flush(memory_of_redis: redis.Redis) -> None:
@@ -242,6 +247,15 @@ def test_it_delays_nobody_who_has_been_idle_for_long() -> None:
     take_all()
 
     assert len(take_all(GLOBEX)) == 95
+
+
+def test_it_waits_for_no_moment_that_a_clock_set_back_has_made_far(memory_of_redis: redis.Redis) -> None:
+    take_all()
+    [slots] = memory_of_redis.keys(f"pace:{ACME}:slots")
+    for ticket in memory_of_redis.zrange(slots, 0, -1):
+        memory_of_redis.zincrby(slots, 3_600_000, ticket)
+
+    assert len(take_all()) == 95
 
 
 @pytest.fixture
@@ -267,7 +281,7 @@ def own_redis(instance: Path, settings: Any) -> Iterator[int]:
 def test_it_does_not_trust_what_a_restarted_redis_has_kept(instance: Path, settings: Any) -> None:
     with own_redis(instance, settings):
         pace.nothing_sent_before()
-        learn(ACME, Limits(burst=100, interval=USUAL_INTERVAL))
+        learn(ACME, USUAL)
 
     with own_redis(instance, settings):
         assert len(take_all()) == 3
@@ -279,11 +293,30 @@ def test_it_does_not_trust_what_a_restarted_redis_has_kept(instance: Path, setti
 def test_it_learns_the_limits_of_a_small_account() -> None:
     before = count_of("pace_corrections_total")
 
-    learn(ACME, Limits(burst=25, interval=USUAL_INTERVAL))
+    learn(ACME, Limits(burst=25, interval=USUAL.interval))
 
     assert len(take_all()) == 23
     assert len(take_all(use=Use.UPKEEP)) == 1
     assert count_of("pace_corrections_total") == before + 1
+
+
+def test_it_takes_a_location_for_a_small_account_until_its_first_answer() -> None:
+    unheard_of = pace.location("new")
+    first, *others = take_all(unheard_of)
+    assert len(others) == 22
+    assert wait_of(unheard_of) < timedelta(seconds=1)
+
+    pace.finish(first, answered(USUAL))
+
+    assert len(take_all(unheard_of)) == 95 - 23
+
+
+def test_it_believes_the_published_limits_where_an_answer_tells_none() -> None:
+    unheard_of = pace.location("new")
+
+    pace.finish(pace.take(unheard_of, Use.BOOKING), answered(None))
+
+    assert len(take_all(unheard_of)) == 94
 
 
 def test_it_learns_each_location_for_itself_and_what_is_raised_again() -> None:
@@ -303,7 +336,7 @@ def test_it_learns_nothing_from_an_answer_without_limits() -> None:
 
 
 def left(count: int) -> Call:
-    return answered(Limits(burst=100, burst_left=count, interval=USUAL_INTERVAL))
+    return answered(Limits(burst=100, burst_left=count, interval=USUAL.interval))
 
 
 def test_it_leaves_out_what_others_have_used() -> None:
@@ -351,6 +384,21 @@ def test_it_takes_calls_that_overtook_each_other_for_nobody_elses() -> None:
     assert len(take_all()) == 35
 
 
+def test_it_takes_calls_that_ended_meanwhile_for_nobody_elses() -> None:
+    learn(ACME)
+    earlier, late = [pace.take(ACME, Use.BOOKING) for _ in range(10)], pace.take(ACME, Use.BOOKING)
+    for slot in earlier:
+        pace.finish(slot, answered())
+    newer: list[Slot] = []
+    assert until(lambda: newer.extend(take_all()) or len(newer) == 18)
+    for slot in newer:
+        pace.give_back(slot)
+
+    pace.finish(late, answered(Limits(burst=BURST, burst_left=BURST - 11, interval=INTERVAL)))
+
+    assert len(take_all()) == 18
+
+
 def test_it_forgets_what_others_have_used_after_an_interval() -> None:
     limits = Limits(burst=BURST, burst_left=0, interval=INTERVAL)
     pace.finish(pace.take(ACME, Use.BOOKING), answered(limits))
@@ -384,7 +432,7 @@ def test_it_waits_for_an_interval_where_a_429_names_no_time() -> None:
 
 
 def test_it_takes_a_429_for_no_account_of_what_others_have_used() -> None:
-    refused = answered(Limits(burst=100, burst_left=0, interval=USUAL_INTERVAL), status=429)
+    refused = answered(Limits(burst=100, burst_left=0, interval=USUAL.interval), status=429)
 
     pace.finish(pace.take(ACME, Use.BOOKING), refused)
 
