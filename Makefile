@@ -13,7 +13,7 @@ LOCAL := $(if $(wildcard $(DEV)),$(DEV),$(call stamp,local))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: help demo serve test chaos lint format lock clean
+.PHONY: help demo serve test bench chaos lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ serve: $(LOCAL) ## The stack, configured by the environment and .env (see .env.e
 
 test: $(DEV) ## The whole test suite, with coverage
 	@exec $(RUN) -m pytest -n 2 $(PYTEST_ARGS) --cov
+
+bench: $(DEV) ## Figures beside yardsticks of the same run, some ten minutes; narrowed by NAME="rotation refreshing"
+	@exec $(RUN) -m benchmarks $(NAME)
 
 # An option of `make chaos` for each word of a variable: make chaos SEED=3 FAULT="cut_after redis_full"
 option = $(foreach word,$($(1)),$(2) $(word))

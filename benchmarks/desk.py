@@ -1,0 +1,53 @@
+"""The control desk of the sandbox process, as far as benchmarks need it.
+What it can do is said in the sandbox's own module."""
+
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+SECONDS = 120
+AT_ONCE = 500
+
+
+class Desk:
+    def __init__(self, url: str) -> None:
+        self._http = httpx2.Client(base_url=f"{url}/_sandbox", timeout=SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def set(self, **settings: float) -> None:
+        self._post("/settings", settings)
+
+    def advance(self, seconds: float) -> None:
+        self._post("/clock", {"advance_seconds": seconds})
+
+    def tokens(self, count: int) -> list[dict[str, Any]]:
+        """Token answers of so many new locations."""
+        answers: list[dict[str, Any]] = []
+        while len(answers) < count:
+            asked = {"count": min(AT_ONCE, count - len(answers)), "tokens": True}
+            answers += [each["token"] for each in self._post("/locations", asked)["locations"]]
+        return answers
+
+    def issued(self) -> dict[str, int]:
+        """How many tokens for which reason."""
+        found: dict[str, int] = self._state()["tokens_issued"]
+        return found
+
+    def token_calls(self) -> dict[str, int]:
+        """Calls to the token endpoint by their outcome."""
+        found: dict[str, int] = self._state()["calls"].get("token", {})
+        return found
+
+    def _state(self) -> Any:
+        return self._http.get("/state").raise_for_status().json()
+
+    def _post(self, path: str, body: Any) -> Any:
+        return self._http.post(path, json=body).raise_for_status().json()

@@ -1,0 +1,147 @@
+"""What a benchmark runs on: real PostgreSQL and Valkey, as durable as in production, and processes as they are
+deployed, beside a sandbox in a process of its own. What they are asked is each benchmark's own module."""
+
+import os
+import shutil
+import signal
+import subprocess
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Self
+
+import django
+import redis
+
+from benchmarks.desk import Desk
+from ghlapp.local import commands
+from ghlapp.local.files import FOLDER
+from ghlapp.local.processes import StartError, last_lines, leash, stop, wait_until
+from ghlapp.local.server import LOOPBACK, free_port
+from ghlapp.local.servers import LocalServers
+
+INSTANCE = FOLDER / "bench"
+READY_SECONDS = 90
+STOP_SECONDS = 10
+CLIENT_ID, CLIENT_SECRET = "665c6bb13d4e5364bdec0e2f-bench123", "00000000-0000-4000-8000-000000000000"
+NEW_KEY, OLD_KEY = b"new key of the benchmarks, 32 by", b"old key of the benchmarks, 32 by"
+
+
+class Stack:
+    """A context manager: inside it the servers run, and Django is set up for them."""
+
+    def __init__(self) -> None:
+        self.logs = INSTANCE / "logs"
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        remove()
+        with ExitStack() as closing:
+            servers = closing.enter_context(LocalServers(INSTANCE))
+            self.logs.mkdir()
+            (INSTANCE / "metrics").mkdir()
+            self._port = free_port(0)
+            self._configure(self._settings(servers.urls))
+            self._set_up_django()
+            self._closing = closing.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from django.db import connections
+
+        connections.close_all()
+        self._closing.close()
+
+    def _settings(self, servers: Mapping[str, str]) -> dict[str, str]:
+        url = f"http://{LOOPBACK}:{self._port}"
+        return {
+            **servers,
+            "DJANGO_SETTINGS_MODULE": "ghlapp.settings",
+            "SECRET_KEY": "only-for-benchmarks-" + "0" * 50,
+            "TOKEN_ENCRYPTION_KEYS": ",".join(b64encode(key).decode() for key in (NEW_KEY, OLD_KEY)),
+            "PUBLIC_URL": "http://localhost:8000",
+            "GHL_API_BASE_URL": url,
+            "GHL_INSTALL_URL": f"{url}/v2/oauth/chooselocation",
+            "GHL_CLIENT_ID": CLIENT_ID,
+            "GHL_CLIENT_SECRET": CLIENT_SECRET,
+            "PROMETHEUS_MULTIPROC_DIR": str(INSTANCE / "metrics"),
+            "LOG_LEVEL": "WARNING",
+        }
+
+    def _configure(self, settings: dict[str, str]) -> None:
+        for name, value in settings.items():
+            os.environ[name] = value
+            # A NAME_FILE of the caller's would be read first.
+            os.environ.pop(f"{name}_FILE", None)
+
+    def _set_up_django(self) -> None:
+        django.setup()
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+
+    def empty(self) -> None:
+        """No rows and no messages, for the next benchmark."""
+        from django.core.management import call_command
+
+        call_command("flush", verbosity=0, interactive=False)
+        with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+            client.flushall()
+
+    # --- Processes ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def sandbox(self) -> Iterator[Desk]:
+        with (
+            self._running("sandbox", commands.SANDBOX, " at http"),
+            Desk(os.environ["GHL_API_BASE_URL"]) as desk,
+        ):
+            yield desk
+
+    @contextmanager
+    def workers(self, count: int) -> Iterator[None]:
+        """So many worker processes, and beat."""
+        with ExitStack() as running:
+            for number in range(1, count + 1):
+                named = (*commands.WORKER, "--hostname", f"worker-{number}@%h")
+                running.enter_context(self._running(f"worker-{number}", named, " ready."))
+            running.enter_context(self._running("beat", commands.BEAT, "Starting"))
+            yield
+
+    @contextmanager
+    def _running(self, name: str, command: tuple[str, ...], ready: str) -> Iterator[None]:
+        values = {
+            "host": LOOPBACK,
+            "sandbox_port": self._port,
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+            "public_url": os.environ["PUBLIC_URL"],
+            "state": INSTANCE,
+        }
+        log = self.logs / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                commands.filled(command, values),
+                cwd=FOLDER.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=leash(signal.SIGKILL),  # noqa: PLW1509 (no thread of ours runs yet)
+            )
+        try:
+            if not wait_until(lambda: ready in log.read_text(errors="replace"), READY_SECONDS, 0.1):
+                raise StartError(f"{name} was not ready after {READY_SECONDS} s:\n{last_lines(log)}")
+            yield
+        finally:
+            stop(process, signal.SIGTERM, STOP_SECONDS)
+
+
+def remove() -> None:
+    """What a run leaves behind: its servers' data and its logs."""
+    if INSTANCE.exists():
+        LocalServers(INSTANCE).remove()
+        shutil.rmtree(INSTANCE, ignore_errors=True)
