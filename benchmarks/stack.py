@@ -126,6 +126,8 @@ class Stack:
             process = subprocess.Popen(
                 commands.filled(command, values),
                 cwd=FOLDER.parent,
+                # As deployed; ours are for the table alone.
+                env={**os.environ, "LOG_LEVEL": "INFO"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
