@@ -1,7 +1,9 @@
 """What installs and uninstalls mean for our rows, whoever tells of them: a grant, a letter, a list of HighLevel's.
 
-News arrives in any order. What decides between an install and an uninstall is HighLevel's clock alone: a letter's
-timestamp, a token's `iat`, the list's `installedAt`. Letters are read in letters.py, lists in reconciling.py.
+News arrives in any order. What decides is HighLevel's clock alone (instants.py), by three rules. A location has
+the app where the latest news of an install is later than that of an uninstall. An uninstall ends every token issued
+before it, whatever was installed since. An agency has the app where it holds a token: only a grant brings one.
+Letters are read in letters.py, lists in reconciling.py.
 """
 
 import logging
@@ -10,14 +12,16 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from ghl.auth import authorized
 from ghl.errors import HighLevelError, UnreadableAnswer
 from ghl.types import TokenGrant
 from oauth import keeping, upstream, vault
-from oauth.minting import NOT_MINTING, ended_since
+from oauth.instants import is_surely_before, latest, may_be_before
+from oauth.minting import NOT_MINTING, ended_since, is_in_doubt
 from oauth.models import Account, Agency, Location, Token
 from oauth.wakeups import WakeUp
 
@@ -54,7 +58,7 @@ def _complete_location(grant: TokenGrant, location_id: str) -> Location:
                 installed_as_of=latest(location.installed_as_of, grant.issued_at),
                 version_id=grant.version_id or location.version_id,
                 scopes_refused=[],
-                check_due_at=Now() + until_next_check(),
+                check_due_at=Now() + (timedelta(0) if is_in_doubt(location, grant) else until_next_check()),
                 **NOT_MINTING,
             )
             log.info("Location %s is connected", location.pk)
@@ -91,47 +95,137 @@ def _agency_of(location: Location, company_id: str | None) -> Agency | None:
     return Agency.objects.get_or_create(pk=company_id)[0] if company_id else location.agency
 
 
-def note_install(location: Location, as_of: datetime | None, agency: Agency | None) -> None:
+def note_install(
+    location: Location,
+    as_of: datetime | None,
+    agency: Agency | None,
+    *,
+    version_id: str | None = None,
+    proven: bool = False,
+) -> None:
     """HighLevel says that the app is in this location. A token is had from the agency, or its own grant brings it.
 
-    The caller's transaction holds the location's row. Older news than an uninstall's is none.
+    The caller's transaction holds the location's row. News no newer than an uninstall's is none, unless it is
+    `proven` that HighLevel knew of that; without an instant it is as of now.
     """
-    if location.uninstalled_as_of and as_of and as_of < location.uninstalled_as_of:
+    if is_over(location, as_of) and not proven:
         return
-    anew = location.installed_as_of is None or bool(as_of and as_of > location.installed_as_of)
+    # Unless a consent of its own says otherwise.
+    location.came_with_agency |= location.status == Account.Status.UNINSTALLED
     location.agency = agency or location.agency
+    if as_of is None or location.installed_as_of is None or as_of >= location.installed_as_of:
+        location.version_id = version_id or location.version_id
     location.installed_as_of = latest(location.installed_as_of, as_of)
-    location.save(update_fields=["agency", "installed_as_of"])
-    holds_token = Token.objects.of(location).exists()
-    if location.agency is not None and location.agency.status == Account.Status.ACTIVE:
-        if not holds_token or (anew and location.came_with_agency):
-            location.await_token()
-    elif not holds_token:
+    location.save(update_fields=["came_with_agency", "agency", "version_id", "installed_as_of"])
+    token = Token.objects.of(location).first()
+    if token is None or location.status in Account.DISCONNECTED:
+        _seek_token(location)
+    elif is_surely_before(token.issued_at, as_of):
+        _doubt_token(location)
+
+
+def is_over(location: Location, as_of: datetime | None) -> bool:
+    """Whether news as of then is of an install that has ended by now."""
+    return bool(as_of and location.uninstalled_as_of and as_of <= location.uninstalled_as_of)
+
+
+def _seek_token(location: Location) -> None:
+    if location.agency is not None and location.agency.is_connected:
+        location.await_token()
+    else:
         location.await_grant()
 
 
+def _doubt_token(location: Location) -> None:
+    """Its token may be of an install that has ended, where no call would be let through."""
+    if location.agency is not None and location.agency.is_connected:
+        replace_token(location)
+    else:
+        Location.objects.filter(pk=location.pk).update(check_due_at=Now())
+
+
+def replace_token(location: Location) -> None:
+    """Its token is of an install that has ended, and so is the consent that may have brought it.
+
+    The caller's transaction holds the location's row.
+    """
+    Token.objects.of(location).delete()
+    location.came_with_agency = True
+    location.save(update_fields=["came_with_agency"])
+    _seek_token(location)
+
+
+def outlive(account: Account, as_of: datetime | None) -> None:
+    """It was uninstalled then, and has been installed again since: what was issued before works no longer."""
+    if as_of is not None and isinstance(account, Agency):
+        _outlive_agency(account, as_of)
+    elif as_of is not None:
+        with transaction.atomic():
+            _outlive(locked(Location, account.pk), as_of)
+
+
+def _outlive_agency(agency: Agency, as_of: datetime) -> None:
+    with transaction.atomic():
+        agency = locked(Agency, agency.pk)
+        agency.uninstalled_as_of = latest(agency.uninstalled_as_of, as_of)
+        # Which of its locations came back with it only its list can tell.
+        agency.check_due_at = timezone.now()
+        agency.save(update_fields=["uninstalled_as_of", "check_due_at"])
+    for location_id in _what_came_with(agency):
+        with transaction.atomic():
+            _outlive(locked(Location, location_id), as_of)
+
+
+def _outlive(location: Location, as_of: datetime) -> None:
+    location.uninstalled_as_of = latest(location.uninstalled_as_of, as_of)
+    location.save(update_fields=["uninstalled_as_of"])
+    token = Token.objects.of(location).first()
+    if token is None or token.kind == Token.Kind.PRIVATE:
+        return
+    if is_surely_before(token.issued_at, as_of):
+        replace_token(location)
+    elif may_be_before(token.issued_at, as_of):
+        _doubt_token(location)
+
+
 def end(account: Account, as_of: datetime | None) -> None:
-    """The app is gone from it: its tokens are wiped, and those of what came with an agency.
+    """The app is gone from it, and its token is wiped; what came with an agency is `end_what_came_with`'s.
 
     The caller's transaction holds the row. Without an instant it is as of the last install that is known of.
     """
     ended = latest(account.uninstalled_as_of, as_of or account.installed_as_of)
-    if isinstance(account, Agency):
-        account.disconnect(uninstalled_as_of=ended, check_due_at=None)
-        _end_what_came_with(account, as_of)
-    else:
-        account.disconnect(uninstalled_as_of=ended, check_due_at=None, **NOT_MINTING)
+    minting = NOT_MINTING if isinstance(account, Location) else {}
+    account.disconnect(uninstalled_as_of=ended, check_due_at=None, **minting)
     log.info("The app was uninstalled from %s %s", account._meta.model_name, account.pk)
 
 
-def _end_what_came_with(agency: Agency, as_of: datetime | None) -> None:
-    """Not what installed by itself, and not what was installed anew since."""
+def end_what_came_with(agency: Agency, as_of: datetime | None) -> None:
+    """An agency's uninstall ends the app in its locations too: not where it installed by itself, or anew since.
+
+    One after the other, and again where it was cut short.
+    """
+    for location_id in _what_came_with(agency):
+        with transaction.atomic():
+            location = locked(Location, location_id)
+            if not _came_with(agency).filter(pk=location.pk).exists():
+                continue  # a consent of its own was quicker
+            if (
+                as_of is not None
+                and location.installed_as_of is not None
+                and location.installed_as_of > as_of
+            ):
+                _outlive(location, as_of)
+            else:
+                end(location, as_of)
+
+
+def _what_came_with(agency: Agency) -> list[str]:
+    return list(_came_with(agency).order_by("pk").values_list("pk", flat=True))
+
+
+def _came_with(agency: Agency) -> "QuerySet[Location]":
     theirs = Location.objects.filter(agency=agency).exclude(status=Account.Status.UNINSTALLED)
-    gone = theirs.filter(Q(came_with_agency=True) | Q(token__isnull=True))
-    if as_of is not None:
-        gone = gone.filter(Q(installed_as_of__isnull=True) | Q(installed_as_of__lte=as_of))
-    for location_id in gone.order_by("pk").values_list("pk", flat=True):
-        end(locked(Location, location_id), as_of)
+    return theirs.filter(Q(came_with_agency=True) | Q(token__isnull=True))
 
 
 def connect_private(location_id: str, token: str) -> Location:
@@ -173,7 +267,3 @@ def describe(location: Location) -> None:
     location.name = (details.name or location.name)[:255]
     location.timezone = (details.timezone or location.timezone)[:64]
     location.save(update_fields=["name", "timezone"])
-
-
-def latest(*instants: datetime | None) -> datetime | None:
-    return max((each for each in instants if each is not None), default=None)

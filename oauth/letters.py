@@ -2,42 +2,41 @@
 Where they come in and how they are kept is webhooks'; what they mean for our rows is in installs.py."""
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from ghl.letters import Letter
 from oauth import installs, reconciling, vault
 from oauth.installs import CHECK, locked
+from oauth.instants import IAT_STEP
 from oauth.models import ID_LENGTH, Account, Agency, Location, Token
 
 log = logging.getLogger(__name__)
-
-# A token's `iat` is in whole seconds: which of it and a letter was first cannot be told within one.
-UNSURE_FOR = timedelta(seconds=1)
 
 
 def installed(letter: Letter) -> None:
     """INSTALL: of an agency, or of one location, which may be a new one of an agency's."""
     _note_agency(letter)
     if letter.location_id:
-        _location_installed(letter, letter.location_id)
+        _location_installed(letter, letter.location_id[:ID_LENGTH])
     CHECK.send()
 
 
 def updated(letter: Letter) -> None:
     """UPDATE: another version of the app, whose scopes only a new token has."""
-    installed(letter)
+    if letter.location_id and _holds_token(letter.location_id):
+        _note_version(letter, letter.location_id)
+    else:
+        installed(letter)
     if letter.location_id:
-        _renew_soon(Location.objects.filter(pk=letter.location_id))
+        _renew_soon(Location.objects.filter(pk=letter.location_id), letter.sent_at)
     elif letter.company_id:
-        _renew_soon(Location.objects.filter(agency_id=letter.company_id))
-        Token.objects.filter(agency_id=letter.company_id, refresh_due_at__isnull=False).update(
-            refresh_due_at=Now()
-        )
+        _renew_soon(Location.objects.filter(agency_id=letter.company_id), letter.sent_at)
+        _refresh_soon(Token.objects.filter(agency_id=letter.company_id), letter.sent_at)
 
 
 def uninstalled(letter: Letter) -> None:
@@ -46,11 +45,14 @@ def uninstalled(letter: Letter) -> None:
     if account is None:
         log.warning("An UNINSTALL names neither a location nor a company")
         return
-    seen = account.installed_as_of
     if _is_older(account, letter.sent_at):
         log.info("%s was installed after the UNINSTALL", account.pk)
-    elif not _is_unsure(account, letter.sent_at) or not reconciling.is_installed(account):
-        _end(account, letter.sent_at, seen)
+        installs.outlive(account, letter.sent_at)
+    elif _is_unsure(account, letter.sent_at) and reconciling.is_installed(account):
+        installs.outlive(account, letter.sent_at)
+    else:
+        _end(account, letter.sent_at)
+    CHECK.send()
 
 
 def _account_of(letter: Letter) -> Account | None:
@@ -67,17 +69,21 @@ def _is_older(account: Account, sent_at: datetime | None) -> bool:
 
 def _is_unsure(account: Account, sent_at: datetime | None) -> bool:
     """Too close to the install to tell, or without a time: then HighLevel is asked."""
-    if account.status == Account.Status.UNINSTALLED or account.installed_as_of is None:
+    if account.status == Account.Status.UNINSTALLED:
         return False
-    return sent_at is None or sent_at < account.installed_as_of + UNSURE_FOR
+    return None in (sent_at, account.installed_as_of) or sent_at < account.installed_as_of + IAT_STEP  # type: ignore[operator]
 
 
-def _end(account: Account, sent_at: datetime | None, seen: datetime | None) -> None:
+def _end(account: Account, sent_at: datetime | None) -> None:
+    seen = account.installed_as_of
     with transaction.atomic():
         account = locked(type(account), account.pk)
         # News that came in while HighLevel was asked may be newer than the answer.
-        if account.installed_as_of == seen or not _is_older(account, sent_at):
-            installs.end(account, sent_at)
+        if account.installed_as_of != seen and _is_older(account, sent_at):
+            return
+        installs.end(account, sent_at)
+    if isinstance(account, Agency):
+        installs.end_what_came_with(account, sent_at)
 
 
 def _note_agency(letter: Letter) -> None:
@@ -89,27 +95,11 @@ def _note_agency(letter: Letter) -> None:
         if letter.is_whitelabel is not None:
             agency.brand_domain = (letter.brand_domain or "")[:255]
             agency.brand_logo_url = _https(letter.brand_logo_url)
-        if not letter.location_id:
-            _note_agency_install(agency, letter)
-        agency.save(
-            update_fields=[
-                "name",
-                "brand_domain",
-                "brand_logo_url",
-                "version_id",
-                "installed_as_of",
-                "check_due_at",
-            ]
-        )
-
-
-def _note_agency_install(agency: Agency, letter: Letter) -> None:
-    if agency.uninstalled_as_of and letter.sent_at and letter.sent_at < agency.uninstalled_as_of:
-        return
-    agency.version_id = (letter.version_id or agency.version_id)[:ID_LENGTH]
-    agency.installed_as_of = installs.latest(agency.installed_as_of, letter.sent_at)
-    if agency.status == Account.Status.ACTIVE:
-        agency.check_due_at = timezone.now()
+        if not letter.location_id and not _is_older(agency, letter.sent_at):
+            agency.version_id = (letter.version_id or agency.version_id)[:ID_LENGTH]
+            # Whether it is installed its grant tells; that there is something new its list shows.
+            agency.check_due_at = timezone.now() if agency.is_connected else None
+        agency.save(update_fields=["name", "brand_domain", "brand_logo_url", "version_id", "check_due_at"])
 
 
 def _https(url: str | None) -> str:
@@ -122,19 +112,40 @@ def _location_installed(letter: Letter, location_id: str) -> None:
         # Of a sub-account made later HighLevel may leave the company out.
         agency = reconciling.agency_that_lists(location_id)
     with transaction.atomic():
-        location = locked(Location, location_id[:ID_LENGTH])
-        location.version_id = (letter.version_id or location.version_id)[:ID_LENGTH]
-        location.save(update_fields=["version_id"])
-        installs.note_install(location, letter.sent_at, agency)
+        location = locked(Location, location_id)
+        installs.note_install(location, letter.sent_at, agency, version_id=_version_id(letter))
     if location.agency_id and location.mint_due_at:
         vault.MINT.send(location.agency_id)
 
 
-def _renew_soon(locations: "QuerySet[Location]") -> None:
-    """A token of the new version's scopes: with the agency's where it came with it, else at the next refresh."""
-    theirs = locations.filter(came_with_agency=True, agency__status=Account.Status.ACTIVE)
-    theirs.update(mint_due_at=Now(), mint_failures=0)
-    own = Token.objects.filter(
-        location__in=locations.filter(came_with_agency=False), refresh_due_at__isnull=False
-    )
-    own.update(refresh_due_at=Now())
+def _holds_token(location_id: str) -> bool:
+    return Token.objects.filter(location_id=location_id).exists()
+
+
+def _note_version(letter: Letter, location_id: str) -> None:
+    with transaction.atomic():
+        location = locked(Location, location_id)
+        if not _is_older(location, letter.sent_at):
+            location.version_id = _version_id(letter) or location.version_id
+            location.save(update_fields=["version_id"])
+
+
+def _version_id(letter: Letter) -> str:
+    return (letter.version_id or "")[:ID_LENGTH]
+
+
+def _renew_soon(locations: "QuerySet[Location]", sent_at: datetime | None) -> None:
+    """A token of the new version's scopes: an agency can give one, and a refresh brings them if anything does."""
+    connected = locations.exclude(status__in=Account.DISCONNECTED)
+    theirs = connected.filter(agency__status=Account.Status.ACTIVE)
+    before = Token.objects.filter(_issued_before(sent_at), kind=Token.Kind.OAUTH)
+    theirs.filter(token__in=before).update(mint_due_at=Now(), mint_failures=0)
+    _refresh_soon(Token.objects.filter(location__in=connected.exclude(pk__in=theirs)), sent_at)
+
+
+def _refresh_soon(tokens: "QuerySet[Token]", sent_at: datetime | None) -> None:
+    tokens.filter(_issued_before(sent_at), refresh_due_at__isnull=False).update(refresh_due_at=Now())
+
+
+def _issued_before(sent_at: datetime | None) -> Q:
+    return Q() if sent_at is None else Q(issued_at__isnull=True) | Q(issued_at__lte=sent_at)

@@ -70,6 +70,11 @@ class Account(models.Model):
         return self.name or self.id
 
     @property
+    def is_connected(self) -> bool:
+        """Whether it holds a token that works, or will again by itself."""
+        return self.status not in self.DISCONNECTED
+
+    @property
     def is_waiting(self) -> bool:
         return self.not_before is not None and self.not_before > timezone.now()
 
@@ -114,7 +119,7 @@ class Account(models.Model):
 
     def _become(self, rows: "models.QuerySet[Any, Any]", status: Status, **changes: Any) -> None:
         with transaction.atomic(savepoint=False):
-            before = rows.select_for_update().values_list("status", flat=True).first()
+            before = rows.select_for_update(no_key=True).values_list("status", flat=True).first()
             if before is None:
                 return
             rows.update(status=status, **changes)
@@ -212,14 +217,13 @@ class Location(Account):
 
     def await_token(self) -> None:
         """It is installed with its agency, whose token will bring its own: as soon as a booking wants it."""
-        self._become(
-            self._rows(),
-            self.Status.ACTIVE,
-            not_before=None,
-            waiting_for="",
-            mint_due_at=Now(),
-            mint_failures=0,
-        )
+        due: dict[str, Any] = {"mint_due_at": Now(), "mint_failures": 0}
+        if self.is_connected:
+            # Whatever it waits for it goes on waiting for: only a token shows that it is no longer suspended.
+            self._rows().update(**due)
+            self.refresh_from_db(fields=list(due))
+        else:
+            self._become(self._rows(), self.Status.ACTIVE, not_before=None, waiting_for="", **due)
 
     def await_grant(self) -> None:
         """It is installed, but nobody holds a token for it yet."""

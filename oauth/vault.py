@@ -5,13 +5,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
-
-from django.db.models.functions import Now
 
 from ghl.errors import HighLevelError, NotSent, OutcomeUnknown, RateLimited, RefreshTokenDead
 from oauth import keeping, minting, refreshing
-from oauth.keeping import LocationSuspended, NeedsReconnect, TokenUnavailable, is_usable
+from oauth.calling import MustWaitItsTurn
+from oauth.keeping import SUSPENDED_FOR, LocationSuspended, NeedsReconnect, TokenUnavailable, is_usable
 from oauth.models import Account, Location, Token
 from oauth.wakeups import WakeUp
 
@@ -20,10 +20,14 @@ T = TypeVar("T")
 
 REFRESH = WakeUp("oauth.tasks.refresh_due_tokens")
 MINT = WakeUp("oauth.tasks.mint_due_tokens")
-# So many threads of a process refresh or mint at a time: the others are for bookings.
-hands = threading.BoundedSemaphore(5)
+# So many threads of a process refresh at a time, and so many mint, who also wait for their agency's turn: the
+# others are for bookings.
+refreshers = threading.BoundedSemaphore(5)
+minters = threading.BoundedSemaphore(3)
 # One woken worker goes on for so long, then lets others have their turn.
 IN_A_ROW_SECONDS = 20.0
+# HighLevel's interval; who is to wait for longer comes back with the sweep.
+LONGEST_NAP = timedelta(seconds=10)
 
 
 class AccountTokens:
@@ -82,19 +86,27 @@ class AgencyTokens(AccountTokens):
 
 
 def _without_token(location: Location) -> Token:
-    if location.status != Account.Status.UNINSTALLED and _agency_holds_token(location):
-        _wait_out_suspension(location)
-        try:
-            return minting.mint(location, AgencyTokens(location.agency_id or ""))
-        except NeedsReconnect as error:
-            log.warning("Location %s gets no token from its agency: %s", location.pk, error)
+    if location.status != Account.Status.UNINSTALLED and (token := _agencys(location)):
+        return token
     # Whatever took the token away: the brake keeps its bookings from asking for it in vain.
     location.brake(Account.Waiting.NEEDS_RECONNECT, None, Account.Status.NEEDS_RECONNECT)
     raise NeedsReconnect("The location holds no working token")
 
 
-def _agency_holds_token(location: Location) -> bool:
-    return location.agency is not None and location.agency.status == Account.Status.ACTIVE
+def _agencys(location: Location, instead_of: Token | None = None) -> Token | None:
+    """The token that its agency's brings for it, at once; None where there is none to be had like that."""
+    if location.agency is None or not location.agency.is_connected:
+        return None
+    _wait_out_suspension(location)
+    try:
+        return minting.mint(location, AgencyTokens(location.agency.pk), instead_of=instead_of)
+    except NeedsReconnect as error:
+        log.warning("Location %s gets no token from its agency: %s", location.pk, error)
+        return None
+    except LocationSuspended:
+        # The agency may be what is paused: for its locations that is the same.
+        location.brake(Account.Waiting.SUSPENDED, SUSPENDED_FOR, Account.Status.SUSPENDED)
+        raise
 
 
 def _fresh(stored: Token) -> Token:
@@ -124,12 +136,9 @@ def _refused_private(stored: Token) -> Token:
 
 def _replaced(stored: Token, error: RefreshTokenDead) -> Token:
     """Another token for one whose refresh token is dead: the agency's help spares everybody a reconnect."""
-    location = stored.location
-    if location is not None and _agency_holds_token(location):
-        try:
-            return minting.mint(location, AgencyTokens(location.agency_id or ""))
-        except NeedsReconnect as refusal:
-            log.warning("Location %s gets no token from its agency: %s", location.pk, refusal)
+    if stored.location is not None and minting.takes_over(stored):
+        token = _agencys(stored.location, instead_of=stored)
+        return token or refreshing.give_up(stored, error)
     return refreshing.give_up(stored, error)
 
 
@@ -139,14 +148,15 @@ def refresh_due() -> int:
     It ends early where HighLevel does not answer: a worker is not to sit out one time-out after the other.
     """
     REFRESH.clear()
-    return _in_a_row(refreshing.claim_due, _refresh_claimed, REFRESH.send)
+    return _in_a_row(refreshers, refreshing.claim_due, _refresh_claimed, REFRESH.send)
 
 
 def mint_due(agency_id: str) -> int:
-    """Ask for the tokens that the agency's locations wait for, likewise."""
+    """Ask for the tokens that the agency's locations wait for, likewise, and waiting for the agency's turn."""
     MINT.clear(agency_id)
     agency = AgencyTokens(agency_id)
     return _in_a_row(
+        minters,
         lambda: minting.claim_due(agency_id),
         lambda location: minting.mint_claimed(location, agency),
         lambda: MINT.send(agency_id),
@@ -155,12 +165,16 @@ def mint_due(agency_id: str) -> int:
 
 def wake_minting() -> None:
     """Wake a worker for each agency with locations that wait for a token."""
-    due = Location.objects.filter(mint_due_at__lte=Now(), agency__status=Account.Status.ACTIVE)
-    for agency_id in due.values_list("agency_id", flat=True).distinct():
+    for agency_id in minting.agencies_with_due():
         MINT.send(agency_id)
 
 
-def _in_a_row(claim: Callable[[], T | None], work: Callable[[T], object], wake: Callable[[], None]) -> int:
+def _in_a_row(
+    hands: threading.BoundedSemaphore,
+    claim: Callable[[], T | None],
+    work: Callable[[T], object],
+    wake: Callable[[], None],
+) -> int:
     """Work on what is due, one by one, and wake another worker for as long as there is more; answers how many."""
     if not hands.acquire(blocking=False):
         return 0
@@ -172,9 +186,14 @@ def _in_a_row(claim: Callable[[], T | None], work: Callable[[T], object], wake: 
                 work(claimed)
             except (NotSent, OutcomeUnknown, RateLimited):
                 break
+            except MustWaitItsTurn as error:
+                if error.retry_after > LONGEST_NAP:
+                    break
+                time.sleep(error.retry_after.total_seconds())
             except (TokenUnavailable, HighLevelError):
                 continue  # logged and rescheduled where it happened
-            done += 1
+            else:
+                done += 1
     finally:
         hands.release()
     return done
