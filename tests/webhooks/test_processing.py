@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings as django_settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -216,10 +216,24 @@ def test_it_gives_each_letter_to_one_of_many_workers(recipient: Recipient) -> No
     assert set(Letter.objects.values_list("status", flat=True)) == {Status.DONE}
 
 
+def _cut_myself() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def _wait_too_long() -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 1")
+        cursor.execute("SELECT pg_sleep(10)")
+
+
 @pytest.mark.django_db(transaction=True)
-def test_it_blames_no_letter_for_a_lost_database(recipient: Recipient) -> None:
+@pytest.mark.parametrize("trouble", [_cut_myself, _wait_too_long])
+def test_it_blames_no_letter_for_its_databases_trouble(
+    recipient: Recipient, trouble: Callable[[], None]
+) -> None:
     letter = send()
-    recipient.then = lambda letter: _cut_myself()
+    recipient.then = lambda letter: trouble()
 
     with pytest.raises((OperationalError, InterfaceError)):
         inbox.process_due()
@@ -229,11 +243,6 @@ def test_it_blames_no_letter_for_a_lost_database(recipient: Recipient) -> None:
     letter.refresh_from_db()
     assert (letter.status, letter.attempts) == (Status.RECEIVED, 0)
     assert hurry(letter).status == Status.DONE
-
-
-def _cut_myself() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 WORKER = """
