@@ -4,9 +4,11 @@ Problems are rendered in ghlapp/problems.py; here they are only described."""
 from datetime import datetime
 from typing import Annotated, Any
 
+from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from appointments import recurrence
 from appointments.models import Booking, TimelineEntry
 
 
@@ -57,6 +59,16 @@ class BookingAnswer(Answer):
     to_notify: bool | None = None
     ignore_free_slot_validation: bool | None = None
     rrule: str | None = None
+    next_occurrences: Annotated[
+        list[str] | None,
+        Field(
+            description=(
+                "When the series of `rrule` comes next: at most five starts, written with the offset of `startTime`; "
+                "empty when it is over, null without an `rrule`. Reckoned here, on the wall clock of the location's "
+                "time zone, by which HighLevel is taken to repeat; where that is not known, without daylight saving."
+            )
+        ),
+    ] = None
     appointment_id: str | None
     appointment_status: str | None
     external_reference: str | None
@@ -81,13 +93,26 @@ class BookingAnswer(Answer):
             "appointment_status": booking.appointment_status or None,
             "error": booking.error and ErrorAnswer.model_construct(**booking.error),
         }
-        return cls.model_construct(**{**booking.known, **booking.wish, **own, **derived}).shown()
+        fields = {**booking.known, **booking.wish, **own, **derived}
+        return cls.model_construct(**fields, next_occurrences=_next_occurrences(booking, fields)).shown()
 
 
 OWN_COLUMNS = (
     "status", "location_id", "calendar_id", "appointment_id", "external_reference", "metadata", "in_sync",
     "attempts", "next_attempt_at", "expires_at", "cancel_requested_at", "created_at", "updated_at",
 )  # fmt: skip
+
+
+def _next_occurrences(booking: Booking, fields: dict[str, Any]) -> list[str] | None:
+    if not fields.get("rrule"):
+        return None
+    if booking.is_ended:
+        return []
+    try:
+        zone = booking.location.timezone
+        return recurrence.upcoming(fields["rrule"], fields["start_time"], zone, timezone.now())
+    except ValueError:
+        return None  # a rule of HighLevel's own, in words that we do not know
 
 
 class CallAnswer(Answer):

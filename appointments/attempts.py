@@ -18,7 +18,8 @@ from appointments.times import instant
 from ghl.auth import authorized
 from ghl.errors import HighLevelError
 from ghl.types import Appointment, Call, appointment_body, change_body
-from oauth import upstream
+from oauth import pace, upstream
+from oauth.models import Location
 from oauth.vault import LocationTokens
 
 T = TypeVar("T")
@@ -27,6 +28,8 @@ T = TypeVar("T")
 SEND_WITHIN_SECONDS = 1.0
 # Above a whole call: time to write its outcome down before anybody else may take the booking.
 LEASE_MARGIN = timedelta(seconds=10)
+# HighLevel does not say when a day's quota begins anew.
+QUOTA_WAIT = timedelta(hours=1)
 RESOLVED: dict[str, Any] = {"intent_open": False, "looks": 0, "unresolved_slot": None}
 CREATE, CHANGE = "create", "change"
 
@@ -54,6 +57,7 @@ class Attempt:
     one's, may have happened. `sent`: this attempt has sent one."""
 
     booking: Booking
+    slot: pace.Slot | None = None
     calls: list[Call] = field(default_factory=list)
     unresolved: bool = field(init=False)
     sent: bool = field(init=False, default=False)
@@ -62,8 +66,45 @@ class Attempt:
         self.unresolved = self.booking.intent_open
 
     def ask(self, call: Callable[[str], T]) -> T:
-        """`call` with the location's access token; once more with another one if HighLevel rejects it."""
-        return authorized(LocationTokens(self.booking.location_id), call)
+        """`call` with the location's access token; once more with another one if HighLevel rejects it.
+
+        Raises NotNow where the location's allowance is used up.
+        """
+        return authorized(
+            LocationTokens(self.booking.location_id), lambda token: self._in_a_slot(call, token)
+        )
+
+    def _in_a_slot(self, call: Callable[[str], T], token: str) -> T:
+        slot, made = self._take_slot(), len(self.calls)
+        try:
+            return call(token)
+        finally:
+            self._free(slot, self.calls[made:])
+
+    def _take_slot(self) -> pace.Slot:
+        # The first is the one that was taken before the booking was: those who wait for one need no lease.
+        if (slot := self.slot) is not None:
+            self.slot = None
+            return slot
+        try:
+            return pace.take(pace.location(self.booking.location_id), pace.Use.UPKEEP)
+        except pace.NoSlot as error:
+            raise NotNow("HighLevel's limit is reached", error.retry_after) from error
+
+    def _free(self, slot: pace.Slot, made: list[Call]) -> None:
+        if not made:
+            pace.give_back(slot)
+            return
+        pace.finish(slot, made[-1])
+        if (limits := made[-1].limits) and limits.daily_left == 0:
+            # The rest of the location's bookings need not find that out one by one.
+            self.booking.location.brake(Location.Waiting.DAILY_QUOTA, QUOTA_WAIT)
+
+    def give_slot_back(self) -> None:
+        """The attempt is over and has made no call."""
+        if self.slot is not None:
+            pace.give_back(self.slot)
+            self.slot = None
 
     def read(self, appointment_id: str) -> Appointment:
         return self.ask(

@@ -18,12 +18,12 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from appointments import changing, creating, differences, metrics, outcomes, states
-from appointments.attempts import CREATE, Attempt, NotNow, lease_time
+from appointments import changing, creating, differences, metrics, outcomes, states, turns
+from appointments.attempts import CREATE, Attempt, NotNow
 from appointments.models import Booking, Intent
 from appointments.times import mistakes_of_end, moved
-from appointments.wakeups import CONVERGE
 from ghl.errors import HighLevelError
+from oauth import pace
 from oauth.keeping import TokenUnavailable
 from oauth.models import Location, Tenant
 
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 Status = Booking.Status
 USUAL_LIFE = timedelta(days=1)
-# One woken worker does so many in a row, then lets others have their turn.
-IN_A_ROW = 20
 # While a request waits for its booking (RFC 7240, `wait`): soon at first, then less often.
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
 
@@ -104,7 +102,7 @@ def request(tenant: Tenant, location: Location, wanted: Wanted) -> tuple[Booking
     metrics.bookings_accepted.inc()
     # PostgreSQL's clock has decided; for the answer ours is near enough and spares a query.
     booking.next_attempt_at = booking.created_at
-    CONVERGE.send(location.pk)
+    turns.wake(location.pk)
     return booking, False
 
 
@@ -178,7 +176,7 @@ def change(
         Booking.objects.filter(pk=booking.pk).update(**changes)
         if wish != booking.wish:
             states.state_entry(booking, booking.status, booking.status, "change requested").save()
-    CONVERGE.send(booking.location_id)
+    turns.wake(booking.location_id)
     booking.refresh_from_db()
     return booking
 
@@ -220,7 +218,7 @@ def cancel(booking: Booking, if_match: Collection[str] | None = None) -> Booking
             changes |= {"next_attempt_at": None, "error": None}
         Booking.objects.filter(pk=booking.pk).update(**changes)
         states.state_entry(booking, booking.status, status, reason).save()
-    CONVERGE.send(booking.location_id)
+    turns.wake(booking.location_id)
     booking.refresh_from_db()
     return booking
 
@@ -247,7 +245,7 @@ def retry(booking: Booking) -> Booking:
         }
         Booking.objects.filter(pk=booking.pk).update(**changes)
         states.state_entry(booking, booking.status, Status.PENDING, "retry requested").save()
-    CONVERGE.send(booking.location_id)
+    turns.wake(booking.location_id)
     booking.refresh_from_db()
     return booking
 
@@ -274,26 +272,15 @@ def wait(booking: Booking, seconds: float) -> Booking:
 # --- Done by workers --------------------------------------------------------------------------------------
 
 
-def converge_due(location_id: str) -> None:
-    """Converge what is due for a location, oldest first; where more is due, wake somebody else for it."""
-    CONVERGE.clear(location_id)
-    for _ in range(IN_A_ROW):
-        booking = Booking.objects.claim(location_id, lease_time())
-        if booking is None:
-            return
-        if Booking.objects.filter(location_id=location_id).due().exists():
-            CONVERGE.send(location_id)
-        converge(booking)
-    CONVERGE.send(location_id)
-
-
-def converge(booking: Booking) -> None:
-    """Take the next step of a claimed booking and write its outcome."""
-    attempt = Attempt(booking)
+def converge(booking: Booking, slot: pace.Slot | None = None) -> None:
+    """Take the next step of a claimed booking and write its outcome. `slot` is for the first call it makes."""
+    attempt = Attempt(booking, slot)
     try:
         _converge(attempt)
     except states.LeaseLost:
         log.warning("Another worker took %s over; what it finds counts", booking)
+    finally:
+        attempt.give_slot_back()
 
 
 def _converge(attempt: Attempt) -> None:

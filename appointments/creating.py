@@ -76,7 +76,8 @@ def _booked(
         again_in=states.NEVER if as_sent else timedelta(0),
         seen=version,
         if_wish_stands={"change_requested_at": None},
-        appointment_id=appointment.id,
+        # Of a series the series, though HighLevel may name an instance of it.
+        appointment_id=appointment.whole_id,
         appointment_status=(appointment.appointment_status or "")[:32],
         known=differences.shown(appointment) if as_sent else {},
         synced=sent,

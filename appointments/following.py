@@ -5,8 +5,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from appointments import turns
 from appointments.models import Booking
-from appointments.wakeups import CONVERGE
 from oauth.models import Location, LocationChange
 
 READER = "appointments"
@@ -25,10 +25,12 @@ def follow() -> None:
     with transaction.atomic():
         changes = list(LocationChange.objects.unread(READER)[:AT_ONCE])
         changed = {change.location_id for change in changes if change.status in ENDS_OR_GOES_ON}
-        Booking.objects.filter(OPEN, FREE, location_id__in=changed).update(next_attempt_at=Now())
+        due = Booking.objects.filter(OPEN, FREE, location_id__in=changed)
+        concerned = set(due.values_list("location_id", flat=True))
+        due.update(next_attempt_at=Now())
         LocationChange.objects.filter(pk__in=[change.pk for change in changes]).delete()
-    for location_id in sorted(changed):
-        CONVERGE.send(location_id)
+    for location_id in sorted(concerned):
+        turns.wake(location_id)
 
 
 # Open bookings end with the one and go on with the other, in both cases by their next step; what is suspended or

@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import QuerySet
 
-from appointments.attempts import CREATE, Attempt
+from appointments import recurrence
+from appointments.attempts import CREATE, Attempt, NotNow
 from appointments.models import Booking, Intent
 from appointments.times import instant
 from ghl.types import Appointment
@@ -27,30 +29,61 @@ def settle_time() -> timedelta:
 def find(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appointment]:
     """The appointments that a create with the fields `sent` may have made and that no booking owns, likeliest first.
 
-    Those at their place, oldest first; where there is none, one that somebody has moved since (rule 5).
+    Those at their place, oldest first; where there is none, one that somebody has moved since (rule 5). Raises
+    NotNow where something else is to be found out first.
     """
+    if sent.get("rrule"):
+        _await_other_series(attempt.booking, sent)
     at_its_place = _unowned(each for each in _listed(attempt, sent) if _may_be_ours(each, sent, since))
     return at_its_place or _moved(attempt, sent, since)
 
 
 def _listed(attempt: Attempt, sent: dict[str, str]) -> list[Appointment]:
-    start = instant(sent["start_time"])
+    first, last = _between(attempt.booking, sent)
     listed = attempt.ask(
         lambda token: upstream.client().events(
             token,
             location_id=sent["location_id"],
             calendar_id=sent["calendar_id"],
-            start=start - AROUND,
-            end=start + AROUND,
+            start=first - AROUND,
+            end=last + AROUND,
             calls=attempt.calls,
         )
     )
-    return [each for each in listed if each.starts_at == start]
+    return [
+        each
+        for each in listed
+        if each.starts_at == first
+        or (each.is_of_a_series and each.starts_at and first <= each.starts_at <= last)
+    ]
+
+
+def _between(booking: Booking, sent: dict[str, str]) -> tuple[datetime, datetime]:
+    """Where it may begin: a series whose rule first comes later than its start has no instance there."""
+    if not sent.get("rrule"):
+        return (instant(sent["start_time"]),) * 2
+    firsts = recurrence.first_starts(sent["rrule"], sent["start_time"], booking.location.timezone)
+    return min(firsts), max(firsts)
+
+
+def _await_other_series(booking: Booking, sent: dict[str, str]) -> None:
+    """One instance shows a whole series: that of an earlier one, of unknown outcome too, would pass for ours.
+
+    Of two such series only the later one waits. Others of the same start are twins, which rule 8 keeps apart.
+    """
+    unsure = _unsure_creates(booking).filter(
+        status__in=Booking.WAITING, intent__calendar_id=sent["calendar_id"]
+    )
+    series = [each.intent for each in unsure if each.intent and each.intent.get("rrule")]
+    if any(instant(each["start_time"]) < instant(sent["start_time"]) for each in series):
+        raise NotNow("an earlier series' outcome is unknown", FIRST_LOOK_AFTER)
 
 
 def _may_be_ours(found: Appointment, sent: dict[str, str], since: datetime) -> bool:
     new = found.date_added is None or found.date_added >= since - CLOCKS_DIFFER
-    return found.contact_id == sent["contact_id"] and new and not found.deleted
+    # An rrule may come to nothing in HighLevel, but nothing comes to a series without one.
+    possible = bool(sent.get("rrule")) or not found.is_of_a_series
+    return found.contact_id == sent["contact_id"] and new and possible and not found.deleted
 
 
 def _moved(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appointment]:
@@ -63,7 +96,8 @@ def _moved(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appo
     new = [each for each in listed if each.title == sent["title"] and _may_be_ours(each, sent, since)]
     # That list writes times without an offset.
     whole = [attempt.read(each.id) for each in _unowned(filter(_was_changed, new))]
-    return [each for each in whole if not _may_be_anothers(attempt.booking, each)]
+    ours = (each for each in whole if _may_be_ours(each, sent, since))
+    return [each for each in _unowned(ours) if not _may_be_anothers(attempt.booking, each)]
 
 
 def _was_changed(found: Appointment) -> bool:
@@ -74,26 +108,25 @@ def _may_be_anothers(booking: Booking, found: Appointment) -> bool:
     """Whether it stands where another create of unknown outcome wants it: that one's look is to have it."""
     if found.starts_at is None:
         return True
-    unsure = Booking.objects.filter(
-        location_id=booking.location_id, intent_open=True, intent_operation=CREATE
-    )
-    others = unsure.filter(contact_id=booking.contact_id).exclude(pk=booking.pk)
+    others = _unsure_creates(booking)
     return any(instant(each.intent["start_time"]) == found.starts_at for each in others if each.intent)
 
 
-def _unowned(found: Iterable[Appointment]) -> list[Appointment]:
-    whole = [_whole(each) for each in found]
-    owned = set(
-        Booking.objects.filter(appointment_id__in=[each.id for each in whole]).values_list(
-            "appointment_id", flat=True
-        )
+def _unsure_creates(booking: Booking) -> QuerySet[Booking]:
+    """What else was sent for the same contact, of unknown outcome too."""
+    unsure = Booking.objects.filter(
+        location_id=booking.location_id, intent_open=True, intent_operation=CREATE
     )
-    return sorted((each for each in whole if each.id not in owned), key=_age)
+    return unsure.filter(contact_id=booking.contact_id).exclude(pk=booking.pk)
 
 
-def _whole(found: Appointment) -> Appointment:
-    """Of a series the series itself, which is what HighLevel answers a create with, not its first instance."""
-    return replace(found, id=found.master_event_id or found.id)
+def _unowned(found: Iterable[Appointment]) -> list[Appointment]:
+    """Of a series the series itself, which is what HighLevel answers a create with, not each instance."""
+    whole: dict[str, Appointment] = {}
+    for each in found:
+        whole.setdefault(each.whole_id, replace(each, id=each.whole_id))
+    owned = set(Booking.objects.filter(appointment_id__in=whole).values_list("appointment_id", flat=True))
+    return sorted((each for each in whole.values() if each.id not in owned), key=_age)
 
 
 def _age(found: Appointment) -> str:

@@ -43,23 +43,29 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         return next(iter(claimed), None)
 
 
-CLAIM = """
-UPDATE appointments_booking
-SET lease = %(lease)s, lease_until = statement_timestamp() + %(lease_for)s
-WHERE id = (
+DUE = """
+    booking.location_id = %(location)s
+    AND booking.next_attempt_at <= statement_timestamp()
+    AND (booking.lease_until IS NULL OR booking.lease_until < statement_timestamp())
+"""
+CLAIM = f"""
+WITH oldest AS (
     SELECT booking.id
     FROM appointments_booking AS booking
     JOIN oauth_location AS location ON location.id = booking.location_id
-    WHERE booking.location_id = %(location)s
-      AND booking.next_attempt_at <= statement_timestamp()
-      AND (booking.lease_until IS NULL OR booking.lease_until < statement_timestamp())
-      AND (location.not_before IS NULL OR location.not_before <= statement_timestamp())
+    WHERE {DUE} AND (location.not_before IS NULL OR location.not_before <= statement_timestamp())
     ORDER BY booking.id
     LIMIT 1
     FOR UPDATE OF booking SKIP LOCKED
 )
-RETURNING *, statement_timestamp() AS claimed_at
-"""
+UPDATE appointments_booking
+SET lease = %(lease)s, lease_until = statement_timestamp() + %(lease_for)s
+FROM oldest
+WHERE appointments_booking.id = oldest.id
+RETURNING appointments_booking.*, statement_timestamp() AS claimed_at, EXISTS (
+    SELECT FROM appointments_booking AS booking WHERE {DUE} AND booking.id <> oldest.id
+) AS more_due
+"""  # noqa: S608  (no value is in it)
 
 
 @dataclass(frozen=True)
@@ -154,8 +160,9 @@ class Booking(models.Model):
 
     objects = BookingQuerySet.as_manager()
 
-    # Set by `claim`: the instant of the claim by PostgreSQL's clock.
+    # Set by `claim`: the instant of the claim by PostgreSQL's clock, and whether the location has more that is due.
     claimed_at: datetime
+    more_due: bool
 
     class Meta:
         constraints = [

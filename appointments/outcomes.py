@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from appointments import contacts, differences, look, states
-from appointments.attempts import Attempt, NotNow
+from appointments.attempts import QUOTA_WAIT, Attempt, NotNow
 from appointments.models import Booking
 from ghl import errors
 from ghl.reading import clean
+from oauth import pace
 from oauth.keeping import (
     SUSPENDED_FOR,
     LocationSuspended,
@@ -26,8 +27,7 @@ Waiting = Account.Waiting
 LONGEST_WAIT = timedelta(minutes=5)
 MOST_CRASHES = 5
 MOST_TRACE = 20_000
-# HighLevel says neither when a day's quota begins anew nor how long a burst lasts where it sends no header.
-QUOTA_WAIT = timedelta(hours=1)
+# HighLevel does not say how long a burst lasts where it sends no header.
 BURST_WAIT = timedelta(seconds=10)
 
 REFUSALS: dict[type[errors.HighLevelError], str] = {
@@ -100,6 +100,7 @@ def _try_again(attempt: Attempt, error: errors.HighLevelError) -> None:
 def _back_off_location(attempt: Attempt, error: errors.RateLimited) -> None:
     wait = error.retry_after or BURST_WAIT
     attempt.booking.location.brake(Waiting.RATE_LIMITED, wait)
+    pace.back_off(pace.location(attempt.booking.location_id), wait)
     _fail_for_now(attempt, error, "rate_limited", wait)
 
 

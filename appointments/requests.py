@@ -3,10 +3,8 @@ What a valid request leads to is in bookings.py."""
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from dateutil.rrule import rrulestr
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,12 +18,12 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 from rest_framework.exceptions import APIException
 
+from appointments import recurrence
 from appointments.answers import untitled
 from appointments.models import Booking
 from appointments.times import instant, mistakes_of_end, whole_seconds
+from ghl.types import AppointmentStatus, MeetingLocationType
 
-MEETING_LOCATION = Literal["custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google"]
-APPOINTMENT_STATUS = Literal["new", "confirmed", "cancelled", "showed", "noshow", "invalid"]
 Mistakes = list[tuple[str, str]]
 # An answer is not to outgrow its request by much: a body may hold thousands of unknown fields.
 MOST_MISTAKES = 100
@@ -142,10 +140,10 @@ class AppointmentFields(Body):
 
     end_time: Time | None = None
     title: Text | None = None
-    meeting_location_type: MEETING_LOCATION | None = None
+    meeting_location_type: MeetingLocationType | None = None
     meeting_location_id: Text | None = None
     override_location_config: bool | None = None
-    appointment_status: APPOINTMENT_STATUS | None = None
+    appointment_status: AppointmentStatus | None = None
     assigned_user_id: Id | None = None
     description: Text | None = None
     address: Text | None = None
@@ -174,9 +172,21 @@ class BookingRequest(AppointmentFields):
     contact_id: Annotated[Id | None, Field(description="This or `contact`.")] = None
     contact: Annotated[ContactDetails | None, Field(description="Found or created before booking.")] = None
     start_time: Time
-    rrule: Annotated[Text | None, Field(description="RFC 5545; needs `ignoreFreeSlotValidation: true`.")] = (
-        None
-    )
+    rrule: Annotated[
+        Text | None,
+        Field(
+            description=(
+                "A series instead of a single appointment: one RRULE (RFC 5545), with or without `RRULE:`, without "
+                "DTSTART, and EXDATE lines after it; reaches HighLevel as written. Needs "
+                "`ignoreFreeSlotValidation: true`. UNTIL and EXDATE in UTC. COUNT and UNTIL may be left out, but not "
+                "for what comes more often than daily."
+            ),
+            examples=[
+                "RRULE:FREQ=DAILY;INTERVAL=1;COUNT=5",
+                "FREQ=WEEKLY;UNTIL=20270801T000000Z\nEXDATE:20270630T013000Z",
+            ],
+        ),
+    ] = None
     expires_at: Annotated[Time | None, Field(description="Stop trying to book then.")] = None
 
 
@@ -247,31 +257,11 @@ def _how_often(body: BookingRequest) -> Mistakes:
         return []
     if body.ignore_free_slot_validation is not True:
         return [("/rrule", "HighLevel applies an rrule only with ignoreFreeSlotValidation: true.")]
-    if not _is_recurrence(body.rrule, instant(body.start_time)):
-        return [
-            ("/rrule", "This is not an RRULE of RFC 5545, such as FREQ=WEEKLY;COUNT=4, with its EXDATEs.")
-        ]
-    return []
-
-
-RRULE_LINE = re.compile(r"(RRULE:)?(?=.*\bFREQ=)[A-Z]+=[^:]*", re.IGNORECASE)
-EXDATE_LINE = re.compile(r"EXDATE[^:]*:.+", re.IGNORECASE)
-# Python's rrule takes it and then never ends.
-NOUGHT = re.compile(r"\b(INTERVAL|COUNT)=0*(;|$)", re.IGNORECASE)
-
-
-def _is_recurrence(rrule: str, start: datetime) -> bool:
-    """One RRULE without DTSTART, and perhaps EXDATE lines after it."""
-    rule, *exceptions = (line.strip() for line in rrule.strip().split("\n"))
-    if not RRULE_LINE.fullmatch(rule) or NOUGHT.search(rule):
-        return False
-    if not all(EXDATE_LINE.fullmatch(line) for line in exceptions):
-        return False
     try:
-        rrulestr(rrule, dtstart=start, forceset=True)
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError):
-        return False  # dateutil raises what it happens to meet
-    return True
+        recurrence.check(body.rrule, body.start_time)
+    except ValueError as error:
+        return [("/rrule", str(error))]
+    return []
 
 
 class ListQuery(BaseModel):

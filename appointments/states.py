@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import DateTimeField, Value
 from django.db.models.functions import Coalesce, Greatest, Now
 
-from appointments import metrics
+from appointments import metrics, turns
 from appointments.models import Booking, TimelineEntry
 from ghl.types import Call
 
@@ -62,6 +62,8 @@ def move(
             if not mine.update(status=status, next_attempt_at=Now(), **facts):
                 raise LeaseLost
         _write_history(booking, status, reason, calls, noted)
+    if again_in is not None or not stands:
+        turns.later(booking.location_id, again_in if stands and again_in else timedelta(0))
     if status != booking.status:
         metrics.bookings_moved.labels(status).inc()
         log.info("%s of location %s is %s: %s", booking, booking.location_id, status, reason)

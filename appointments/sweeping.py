@@ -7,11 +7,10 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from appointments import following, metrics, outcomes, states
+from appointments import following, metrics, outcomes, states, turns
 from appointments.attempts import Attempt
 from appointments.changing import CHANGE_LIFE
 from appointments.models import Booking, TimelineEntry
-from appointments.wakeups import CONVERGE
 
 Status = Booking.Status
 SWEPT_AT_ONCE = 500
@@ -26,7 +25,8 @@ def sweep() -> None:
     _take_back()
     due = Booking.objects.due().values_list("location_id", flat=True).distinct()
     for location_id in due[:SWEPT_AT_ONCE]:
-        CONVERGE.send(location_id)
+        turns.wake(location_id)
+    turns.send_missing()
 
 
 def _release_held() -> None:

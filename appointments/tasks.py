@@ -2,12 +2,12 @@
 
 from celery import shared_task
 
-from appointments import bookings, sweeping
+from appointments import sweeping, working
 
 
 @shared_task
-def converge_location(location_id: str) -> None:
-    bookings.converge_due(location_id)
+def converge() -> None:
+    working.work()
 
 
 @shared_task

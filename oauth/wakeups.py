@@ -3,6 +3,8 @@ what is due, and a periodic sweep finds it. What a woken worker does is each roo
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -34,16 +36,9 @@ class WakeUp:
 
     def send(self, subject: str = "") -> None:
         """Wake a worker unless a message for this subject is on its way. Never raises, never takes over 0.3 s."""
-        global _skip_until  # noqa: PLW0603  (one broker, one memory of its failure)
-        if time.monotonic() < _skip_until:
-            self._count("skipped")
-            return
-        try:
-            self._count(self._send(subject))
-        except (redis.RedisError, OperationalError, OSError) as error:
-            _skip_until = time.monotonic() + SKIP_SECONDS
-            self._count("failed")
-            log.warning("No wake-up could be sent (%s); the sweep will do", type(error).__name__)
+        with unless_away(self) as there:
+            if there:
+                self.count(self._send(subject))
 
     def clear(self, subject: str = "") -> None:
         """Let the next `send` send a message again. To be called before reading what is due (rule 13)."""
@@ -53,22 +48,41 @@ class WakeUp:
             # It ends by itself within the sweep's interval.
             log.warning("A wake-up flag could not be cleared: %s", type(error).__name__)
 
+    def publish(self, *arguments: str) -> None:
+        """Send a message, whatever is on its way. Raises as the broker's client does."""
+        with _connection().Producer() as producer:
+            current_app.send_task(
+                self.task, args=arguments, producer=producer, retry=False, expires=OLD_AFTER_SECONDS
+            )
+
+    def count(self, outcome: str) -> None:
+        metrics.wake_ups.labels(self.task, outcome).inc()
+
     def _send(self, subject: str) -> str:
         # The flag's life is the sweep's interval at most: a flag whose message was lost hides nothing for longer.
         if not _flags().set(self._flag(subject), 1, nx=True, ex=settings.SWEEP_SECONDS):
             return "already_on_its_way"
-        args = [subject] if subject else []
-        with _connection().Producer() as producer:
-            current_app.send_task(
-                self.task, args=args, producer=producer, retry=False, expires=OLD_AFTER_SECONDS
-            )
+        self.publish(*([subject] if subject else []))
         return "sent"
 
     def _flag(self, subject: str) -> str:
         return f"wake-up:{self.task}:{subject}"
 
-    def _count(self, outcome: str) -> None:
-        metrics.wake_ups.labels(self.task, outcome).inc()
+
+@contextmanager
+def unless_away(wake_up: WakeUp) -> Iterator[bool]:
+    """False inside while Redis is taken to be away. Its failing inside ends the block, and is remembered a while."""
+    global _skip_until  # noqa: PLW0603  (one broker, one memory of its failure)
+    if time.monotonic() < _skip_until:
+        wake_up.count("skipped")
+        yield False
+        return
+    try:
+        yield True
+    except (redis.RedisError, OperationalError, OSError) as error:
+        _skip_until = time.monotonic() + SKIP_SECONDS
+        wake_up.count("failed")
+        log.warning("No wake-up could be sent (%s); the sweep will do", type(error).__name__)
 
 
 @cache

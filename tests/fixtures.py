@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import redis
+from django.conf import settings
 from django.db.models.functions import Now
 from rest_framework.test import APIClient
 
-from appointments import bookings
+from appointments import working
 from appointments.models import Booking
 from ghl.types import parse_token_grant
 from oauth import installs, keys
@@ -87,17 +89,26 @@ def booking_body(**changes: Any) -> dict[str, Any]:
 
 
 def work_once(location_id: str = ACME_LOCATION) -> None:
-    """What one woken worker does."""
-    bookings.converge_due(location_id)
+    """What one woken worker does for a location: one step of each booking that is due."""
+    for _ in range(20):
+        if not working.serve(location_id):
+            return
 
 
 def hurry(booking: Booking) -> Booking:
     """Let a booking's wait be over, and have a worker take the next step."""
     Booking.objects.filter(pk=booking.pk).update(next_attempt_at=Now())
-    Location.objects.filter(pk=booking.location_id).update(not_before=None)
+    end_brake(booking.location_id)
     work_once(booking.location_id)
     booking.refresh_from_db()
     return booking
+
+
+def end_brake(location_id: str = ACME_LOCATION) -> None:
+    """The location's wait is over: PostgreSQL's, and the pace's after a 429."""
+    Location.objects.filter(pk=location_id).update(not_before=None)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.hdel(f"pace:location:{location_id}:state", "not_before")
 
 
 def only_booking() -> Booking:

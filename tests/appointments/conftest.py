@@ -19,8 +19,10 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
+from appointments import turns
 from appointments.models import Booking
-from oauth import upstream, wakeups
+from oauth import pace, upstream, wakeups
+from oauth.pace import memory
 from sandbox import World
 from sandbox.faults import Fault
 from tests.fixtures import ACME_LOCATION, hurry, work_once
@@ -33,7 +35,9 @@ def forget_the_broker() -> None:
     """As in a new process: no connections yet, no memory of a failure."""
     wakeups._flags.cache_clear()
     wakeups._connection.cache_clear()
-    wakeups._skip_until = 0.0
+    wakeups._skip_until = memory._skip_until = 0.0
+    turns._script.cache_clear()
+    memory._script.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +45,7 @@ def _empty_redis() -> Iterator[None]:
     forget_the_broker()
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushdb()
+    pace.nothing_sent_before()
     yield
     wakeups._skip_until = 0.0
 
@@ -170,8 +175,8 @@ def killed_worker(location_id: str = ACME_LOCATION) -> Iterator[None]:
 WORKER = """
 import django
 django.setup()
-from appointments import bookings
-bookings.converge_due({location!r})
+from appointments import working
+working.serve({location!r})
 """
 
 

@@ -117,6 +117,7 @@ def test_it_answers_with_every_promised_key(acme: Persona) -> None:
         "toNotify": None,
         "ignoreFreeSlotValidation": None,
         "rrule": None,
+        "nextOccurrences": None,
         "appointmentId": None,
         "appointmentStatus": None,
         "externalReference": None,

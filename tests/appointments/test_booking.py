@@ -237,16 +237,6 @@ def test_it_commits_the_intent_before_the_call_leaves(acme: Persona, highlevel: 
     assert not only_booking().intent_open
 
 
-def test_it_wakes_another_worker_while_more_is_due(acme: Persona, highlevel: World) -> None:
-    for day in range(10, 10 + bookings.IN_A_ROW + 5):
-        acme.book(booking_body(startTime=f"2027-05-{day % 28 + 1:02}T0{day // 28}:00:00Z", endTime=None))
-
-    work_once()
-    assert Booking.objects.filter(status="booked").count() == bookings.IN_A_ROW
-    work_once()
-    assert Booking.objects.filter(status="booked").count() == bookings.IN_A_ROW + 5
-
-
 def _work_in_thread() -> Any:
     try:
         work_once()

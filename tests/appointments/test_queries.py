@@ -76,8 +76,8 @@ def test_it_lists_with_two_however_many_there_are(acme: Persona, count: int) -> 
 def test_it_books_with_as_many_as_it_needs_and_no_more(acme: Persona) -> None:
     acme.book()
 
-    # claim, more due?, token, intent, outcome, two lines of history in one, nothing more to claim
-    with queries(7):
+    # claim, token, intent, outcome, two lines of history in one, nothing more to claim
+    with queries(6):
         work_once()
     assert only_booking().status == "booked"
 

@@ -10,7 +10,6 @@ from appointments.models import Booking
 from ghl import line
 from ghl.types import parse_token_grant
 from oauth import installs
-from oauth.models import Location
 from sandbox import World
 from sandbox.faults import Fault
 from sandbox.seed import COMPANY
@@ -21,6 +20,7 @@ from tests.fixtures import (
     GLOBEX_CONTACT,
     Persona,
     booking_body,
+    end_brake,
     hurry,
     only_booking,
     work_once,
@@ -191,7 +191,7 @@ def test_it_rejects_on_a_second_call_where_a_stranger_took_the_slot(acme: Person
     work_once()
     ours = only_booking()
     Booking.objects.update(next_attempt_at=None)
-    Location.objects.update(not_before=None)
+    end_brake()
     stranger = highlevel.add_contact(ACME_LOCATION, firstName="Stranger")
     acme.book(booking_body(contactId=stranger.id))
     work_once()

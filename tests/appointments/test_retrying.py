@@ -8,6 +8,7 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from appointments import working
 from appointments.models import Booking
 from oauth.models import Location, Token
 from sandbox import World, faults
@@ -82,13 +83,11 @@ def test_it_waits_as_long_as_highlevel_asks_after_a_503(
 def test_it_starts_again_by_itself_when_the_brake_ends(acme: Persona, highlevel: World) -> None:
     highlevel.faults.add(Fault("too_many_requests", "create_appointment", retry_after=0.2))
     acme.book()
-    work_once()
-    Location.objects.update(not_before=Now() - timedelta(milliseconds=1))
-    Booking.objects.update(next_attempt_at=Now())
 
-    work_once()
+    working.work()
 
     assert only_booking().status == Booking.Status.BOOKED
+    assert calls(highlevel) == 2
 
 
 def test_it_tries_again_where_nobody_answers_the_call(

@@ -20,12 +20,11 @@ from appointments import sweeping
 from appointments.models import Booking, ContactMatch, TimelineEntry
 from appointments.times import instant
 from oauth import upstream
-from oauth.models import Location
 from sandbox import World
 from sandbox.faults import Fault
 from sandbox.records import Appointment
 from tests.appointments.conftest import LONG, finished, until
-from tests.fixtures import ACME_CALENDAR, ACME_LOCATION, Persona, booking_body, work_once
+from tests.fixtures import ACME_CALENDAR, ACME_LOCATION, Persona, booking_body, end_brake, work_once
 
 IS_LARGE = os.environ.get("HYPOTHESIS_PROFILE") == "large"
 PROFILE = settings(
@@ -231,7 +230,7 @@ class Desk(RuleBasedStateMachine):
 
     def _hurry(self) -> None:
         Booking.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=Now())
-        Location.objects.update(not_before=None)
+        end_brake()
 
     def _booking(self, n: int) -> Booking | None:
         found = list(Booking.objects.order_by("id"))

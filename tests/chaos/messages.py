@@ -9,9 +9,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
-QUEUE = "wake-ups"
+QUEUE, READY = "wake-ups", "turns:ready"
 CONVERGE, SWEEP, REFRESH = (
-    "appointments.tasks.converge_location",
+    "appointments.tasks.converge",
     "appointments.tasks.sweep",
     "oauth.tasks.refresh_due_tokens",
 )
@@ -20,7 +20,7 @@ MOST_WAITING = 100
 
 
 class Messages:
-    """A context manager: each of the locations is woken several times a second, by two messages at a time."""
+    """A context manager: each of the locations has a turn several times a second, with two messages for each."""
 
     def __init__(self, redis_url: str, location_ids: list[str]) -> None:
         self._app = Celery("chaos", broker=redis_url, set_as_current=False)
@@ -54,5 +54,6 @@ class Messages:
         if self._random.random() < 0.1:
             self._app.send_task(REFRESH, retry=False)
         for location_id in self._random.sample(self._locations, min(4, len(self._locations))):
+            self._redis.zadd(READY, {location_id: 0})
             for _ in range(2):
-                self._app.send_task(CONVERGE, args=[location_id], retry=False)
+                self._app.send_task(CONVERGE, retry=False)

@@ -79,7 +79,7 @@ def test_it_counts_what_it_accepts_and_books(acme: Persona) -> None:
     for name in (
         "bookings_accepted_total",
         'bookings_moved_total{status="booked"}',
-        'wake_ups_total{outcome="sent",task="appointments.tasks.converge_location"}',
+        'wake_ups_total{outcome="sent",task="appointments.tasks.converge"}',
     ):
         assert sample(after, name) == sample(before, name) + 1, name
 

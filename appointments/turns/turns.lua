@@ -1,0 +1,60 @@
+-- Which locations have something due, and whose turn it is. Why: __init__.py. Times are in whole milliseconds.
+-- KEYS: ready, later, served, and the queue of messages; ARGV: the command and its own.
+
+local READY, LATER, SERVED, QUEUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- Messages enough to wake every thread there may be.
+local ENOUGH = 100
+-- A location that was not served for so long counts as one that never was.
+local REMEMBERED = 60000
+
+local time = redis.call("TIME")
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- 1 where a message should be sent for it
+local function add(location)
+  local served = redis.call("ZSCORE", SERVED, location) or 0
+  local added = redis.call("ZADD", READY, "NX", served, location)
+  return (added == 1 and redis.call("LLEN", QUEUE) < ENOUGH) and 1 or 0
+end
+
+local function whose_time_has_come()
+  local due = redis.call("ZRANGEBYSCORE", LATER, "-inf", now, "LIMIT", 0, 100)
+  for _, location in ipairs(due) do
+    redis.call("ZREM", LATER, location)
+    add(location)
+  end
+end
+
+-- wake LOCATION -> {message wanted}
+local function wake(location)
+  return { add(location) }
+end
+
+-- later LOCATION WAIT
+local function later(location, wait)
+  redis.call("ZADD", LATER, "LT", now + tonumber(wait), location)
+  return {}
+end
+
+-- next -> {location}, or {"", how long until one is ready, -1 for never}
+local function next_one()
+  whose_time_has_come()
+  local popped = redis.call("ZPOPMIN", READY)[1]
+  if popped then
+    redis.call("ZREMRANGEBYSCORE", SERVED, "-inf", now - REMEMBERED)
+    redis.call("ZADD", SERVED, now, popped)
+    return { popped }
+  end
+  local first = redis.call("ZRANGE", LATER, 0, 0, "WITHSCORES")[2]
+  return { "", first and math.max(0, first - now) or -1 }
+end
+
+-- missing -> {messages wanted}: so many locations wait for which none may be on its way
+local function missing()
+  whose_time_has_come()
+  local waiting = math.min(redis.call("ZCARD", READY), ENOUGH)
+  return { math.max(0, waiting - redis.call("LLEN", QUEUE)) }
+end
+
+local commands = { wake = wake, later = later, next = next_one, missing = missing }
+return commands[ARGV[1]](unpack(ARGV, 2))

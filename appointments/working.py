@@ -1,0 +1,57 @@
+"""What a woken worker does: converge bookings, location by location in turn, each at the pace HighLevel allows it.
+Whose turn it is says turns/, when a call may leave oauth/pace, what is done with a booking bookings.py."""
+
+import threading
+import time
+from datetime import timedelta
+
+from appointments import bookings, turns
+from appointments.attempts import lease_time
+from appointments.models import Booking
+from oauth import pace
+
+# A thread goes on for so long, then leaves itself to other tasks; a message has it taken up again.
+IN_A_ROW_SECONDS = 20.0
+# While nothing may leave yet one thread of each process waits for the moment, so that none is missed.
+LONGEST_WAIT_SECONDS = 0.5
+watch = threading.Lock()
+
+
+def work() -> None:
+    """Serve the locations whose turn it is, until there is none or others should have the thread."""
+    until = time.monotonic() + IN_A_ROW_SECONDS
+    while time.monotonic() < until:
+        location_id, wait = turns.next_location()
+        if location_id is not None:
+            serve(location_id)
+        elif wait is None or not _watched(wait):
+            return
+    turns.go_on()
+
+
+def _watched(wait: timedelta) -> bool:
+    """Wait for the next moment, unless another thread of this process does."""
+    if not watch.acquire(blocking=False):
+        return False
+    try:
+        time.sleep(min(wait.total_seconds(), LONGEST_WAIT_SECONDS))
+    finally:
+        watch.release()
+    return True
+
+
+def serve(location_id: str) -> bool:
+    """Take the next step of the location's oldest due booking. False where nothing is due or may leave."""
+    try:
+        slot = pace.take(pace.location(location_id), pace.Use.BOOKING)
+    except pace.NoSlot as error:
+        turns.later(location_id, error.retry_after)
+        return False
+    booking = Booking.objects.claim(location_id, lease_time())
+    if booking is None:
+        pace.give_back(slot)
+        return False
+    if booking.more_due:
+        turns.wake(location_id)
+    bookings.converge(booking, slot)
+    return True

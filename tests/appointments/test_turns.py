@@ -1,0 +1,159 @@
+"""Locations take turns: whoever was served longest ago is next, and nobody calls more often than HighLevel allows."""
+
+from datetime import timedelta
+
+import pytest
+import redis
+from django.conf import settings
+
+from appointments import turns, working
+from appointments.models import Booking
+from oauth import pace
+from sandbox import World
+from tests.appointments.conftest import calls, order, until
+from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body, only_booking
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def broker() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, decode_responses=True)
+
+
+def book_several(persona: Persona, count: int) -> None:
+    for day in range(1, count + 1):
+        persona.book(booking_body(startTime=f"2027-05-{day:02}T00:00:00Z", endTime=None))
+
+
+def next_ones(count: int) -> list[str | None]:
+    return [turns.next_location()[0] for _ in range(count)]
+
+
+def test_it_serves_whoever_was_served_longest_ago() -> None:
+    for name in ("a", "b"):
+        turns.wake(name)
+    first, second = next_ones(2)
+    for name in ("b", "a"):
+        turns.wake(name)
+
+    assert next_ones(3) == [first, second, None]
+
+
+def test_it_serves_an_idle_location_before_all_that_are_busy() -> None:
+    busy = [f"busy {number}" for number in range(200)]
+    for name in busy:
+        turns.wake(name)
+    next_ones(200)
+    for name in busy:
+        turns.wake(name)
+
+    turns.wake("idle")
+
+    assert next_ones(1) == ["idle"]
+
+
+def test_it_gives_a_location_one_turn_however_often_it_is_woken() -> None:
+    for _ in range(3):
+        turns.wake("a")
+
+    assert next_ones(2) == ["a", None]
+
+
+def test_it_gives_a_turn_later_and_says_when() -> None:
+    turns.later("a", timedelta(milliseconds=150))
+    turns.later("a", HOUR)
+
+    name, wait = turns.next_location()
+
+    assert name is None
+    assert wait is not None
+    assert timedelta(0) < wait <= timedelta(milliseconds=150)
+    assert until(lambda: turns.next_location()[0], 5) == "a"
+
+
+def test_it_knows_of_no_turn_where_there_is_none() -> None:
+    assert turns.next_location() == (None, None)
+
+
+def test_it_sends_no_more_messages_than_there_may_be_threads(broker: redis.Redis) -> None:
+    for number in range(150):
+        turns.wake(f"location {number}")
+
+    assert broker.llen("wake-ups") == 100
+    assert broker.zcard("turns:ready") == 150
+
+
+def test_it_works_until_nothing_is_due(acme: Persona, globex: Persona) -> None:
+    book_several(acme, 5)
+    globex.book(booking_body(locationId=GLOBEX_LOCATION, contactId=None, contact={"email": "b@example.com"}))
+
+    working.work()
+
+    assert not Booking.objects.filter(status="pending").exists()
+
+
+def test_it_leaves_the_rest_of_a_location_to_other_threads(acme: Persona) -> None:
+    book_several(acme, 3)
+    turns.next_location()
+
+    working.serve(ACME_LOCATION)
+
+    assert next_ones(2) == [ACME_LOCATION, None]
+    working.serve(ACME_LOCATION)
+    turns.next_location()
+    working.serve(ACME_LOCATION)
+    assert next_ones(1) == [None]
+
+
+def test_it_takes_the_next_step_when_its_time_has_come(acme: Persona, highlevel: World) -> None:
+    """Not when the sweep happens to come by."""
+    order(highlevel, "error_500_before")
+    acme.book()
+
+    working.work()
+
+    assert only_booking().status == "booked"
+    assert calls(highlevel) == 2
+
+
+def test_it_claims_nothing_while_the_allowance_is_used_up(acme: Persona, highlevel: World) -> None:
+    pace.back_off(pace.location(ACME_LOCATION), HOUR)
+    acme.book()
+
+    assert not working.serve(ACME_LOCATION)
+
+    assert only_booking().lease is None
+    assert calls(highlevel) == 0
+
+
+def test_it_keeps_to_the_limit(acme: Persona, highlevel: World) -> None:
+    highlevel.settings.rate_limit_burst = 20
+    highlevel.settings.rate_limit_interval_seconds = 1.0
+    book_several(acme, 30)
+
+    until(lambda: working.work() or not Booking.objects.filter(status="pending").exists(), 30)
+
+    assert Booking.objects.filter(status="booked").count() == 30
+    assert {record.outcome for record in highlevel.calls.records} == {"200"}
+
+
+def test_it_counts_no_call_that_was_not_made(acme: Persona, broker: redis.Redis) -> None:
+    """A booking that was cancelled meanwhile costs nothing."""
+    for _ in range(40):
+        assert not working.serve(ACME_LOCATION)
+
+    assert broker.zcard(f"pace:location:{ACME_LOCATION}:slots") == 0
+
+
+def test_it_parks_a_location_whose_daily_quota_is_used_up(acme: Persona, highlevel: World) -> None:
+    highlevel.settings.rate_limit_daily = 2
+    book_several(acme, 3)
+
+    working.work()
+
+    shown = [each["status"] for each in acme.api.get("/api/v1/bookings").json()["results"]]
+    assert sorted(shown) == ["booked", "booked", "pending"]
+    location = acme.api.get(f"/api/v1/locations/{ACME_LOCATION}").json()
+    assert location["waitingFor"] == "daily_quota"
+    assert calls(highlevel) == 2
