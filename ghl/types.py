@@ -8,12 +8,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Literal, Self, get_args
 
 from .reading import Json, digits, flag, instant, items, jwt_claims, mapping, moment, number, text, texts
 
-MEETING_LOCATION_TYPES = ("custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google")
-APPOINTMENT_STATUSES = ("new", "confirmed", "cancelled", "showed", "noshow", "invalid")
+MeetingLocationType = Literal["custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google"]
+AppointmentStatus = Literal["new", "confirmed", "cancelled", "showed", "noshow", "invalid"]
+MEETING_LOCATION_TYPES: tuple[str, ...] = get_args(MeetingLocationType)
+APPOINTMENT_STATUSES: tuple[str, ...] = get_args(AppointmentStatus)
 
 # https://marketplace.gohighlevel.com/docs/ghl/calendars/edit-appointment
 CHANGE_FIELDS = (
@@ -63,6 +65,10 @@ CONTACT_FIELDS = (
     "create_new_if_duplicate_allowed",
 )
 
+# The id of one instance of a series: the series' own, the start in milliseconds, the length in seconds.
+# https://marketplace.gohighlevel.com/docs/ghl/calendars/edit-appointment
+INSTANCE_ID = re.compile(r"(?P<series>[A-Za-z0-9]+)_\d+_\d+", re.ASCII)
+
 # Numbers beyond these are nonsense, and obeying them would stop a location or flood HighLevel.
 LARGEST_BURST = 10_000
 LONGEST_INTERVAL_MS = 10 * 60 * 1000
@@ -87,6 +93,12 @@ def _body(fields: Mapping[str, object], known: tuple[str, ...]) -> dict[str, obj
     if unknown := sorted(set(fields) - set(known)):
         raise ValueError(f"HighLevel takes no such fields here: {', '.join(unknown)}")
     return {wire_name(name): fields[name] for name in known if fields.get(name) is not None}
+
+
+def whole_id(event_id: str) -> str:
+    """The series' id where this is an instance's, else the id itself."""
+    match = INSTANCE_ID.fullmatch(event_id)
+    return match["series"] if match else event_id
 
 
 def wire_name(name: str) -> str:
@@ -201,6 +213,16 @@ class Appointment:
     def starts_at(self) -> datetime | None:
         """The start as an instant; None where HighLevel wrote it without an offset."""
         return moment(self.start_time)
+
+    @property
+    def whole_id(self) -> str:
+        """Its own id, or that of the series of which it is an instance: what changes the series as a whole."""
+        return self.master_event_id or whole_id(self.id)
+
+    @property
+    def is_of_a_series(self) -> bool:
+        """It is a series or an instance of one; also where a list leaves out all but the id."""
+        return self.is_recurring or self.rrule is not None or self.whole_id != self.id
 
 
 @dataclass(frozen=True, slots=True)
