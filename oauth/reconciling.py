@@ -136,12 +136,17 @@ def _note(location: Location, listed: InstalledLocation, agency: Agency, known_e
 
 
 def _note_approved(agency: Agency, listed: set[str]) -> None:
-    """What the installer ticked and the list does not show yet: whether HighLevel gives a token will tell."""
+    """What the installer ticked and the list does not show yet: whether HighLevel gives a token will tell.
+
+    Nobody says when that was: it is no news of what is known to have ended, and does not outdate what may come.
+    """
     for location_id in sorted(set(agency.approved_locations) - listed):
         with transaction.atomic():
             location = locked(Location, location_id)
-            if not Token.objects.of(location).exists():
-                installs.note_install(location, agency.installed_as_of, agency)
+            is_new = location.agency_id is None and location.uninstalled_as_of is None
+            is_installed = location.status != Account.Status.UNINSTALLED
+            if (is_new or is_installed) and not Token.objects.of(location).exists():
+                installs.note_install(location, None, agency)
 
 
 def _not_listed(agency: Agency, listed: set[str], known: dict[str, datetime | None]) -> "QuerySet[Location]":
