@@ -22,7 +22,7 @@ from appointments import recurrence
 from appointments.answers import untitled
 from appointments.models import Booking
 from appointments.times import instant, mistakes_of_end, whole_seconds
-from ghl.types import AppointmentStatus, MeetingLocationType
+from ghl.types import AppointmentStatus, MeetingLocationType, whole_id
 
 Mistakes = list[tuple[str, str]]
 # An answer is not to outgrow its request by much: a body may hold thousands of unknown fields.
@@ -279,7 +279,10 @@ class ListQuery(BaseModel):
     calendar_id: Text | None = None
     contact_id: Text | None = None
     external_reference: Text | None = None
-    appointment_id: Text | None = None
+    appointment_id: Annotated[
+        Annotated[Text, AfterValidator(whole_id)] | None,
+        Field(description="HighLevel's id; that of an instance finds its series' booking."),
+    ] = None
     start_time_from: Moment | None = None
     start_time_to: Moment | None = None
     created_from: Moment | None = None
