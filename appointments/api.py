@@ -64,7 +64,8 @@ def _list_parameters() -> list[OpenApiParameter]:
         name: schema["$defs"][each["$ref"].rpartition("/")[2]] if "$ref" in each else each
         for name, each in types.items()
     }
-    return [OpenApiParameter(name, each) for name, each in types.items()]
+    about = {name: each.get("description", "") for name, each in schema["properties"].items()}
+    return [OpenApiParameter(name, each, description=about[name]) for name, each in types.items()]
 
 
 class BookingList(APIView):

@@ -61,11 +61,29 @@ def test_it_names_every_field_of_an_answer(acme: Persona, schema: Any) -> None:
     assert set(answer["properties"]) == set(acme.book().json())
 
 
+def test_it_says_what_recurs_and_by_which_clock(schema: Any) -> None:
+    post = schema["paths"]["/api/v1/bookings"]["post"]
+    body = component(schema, post["requestBody"]["content"]["application/json"]["schema"])
+    answer = component(schema, post["responses"]["202"]["content"]["application/json"]["schema"])
+
+    assert "ignoreFreeSlotValidation" in body["properties"]["rrule"]["description"]
+    assert "time zone" in answer["properties"]["nextOccurrences"]["description"]
+
+
+def test_it_gives_examples_of_recurrences_that_are_taken(acme: Persona, schema: Any) -> None:
+    post = schema["paths"]["/api/v1/bookings"]["post"]
+    body = component(schema, post["requestBody"]["content"]["application/json"]["schema"])
+
+    for rrule in body["properties"]["rrule"]["examples"]:
+        assert acme.book({**EXAMPLE, "rrule": rrule}).status_code == 202
+
+
 def test_it_names_the_filters_with_their_bounds(schema: Any) -> None:
     parameters = {each["name"]: each for each in schema["paths"]["/api/v1/bookings"]["get"]["parameters"]}
 
     assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}
     assert "on_hold" in parameters["status"]["schema"]["enum"]
+    assert "series" in parameters["appointmentId"]["description"]
     assert {each["in"] for each in parameters.values()} == {"query"}
 
 
