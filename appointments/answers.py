@@ -87,6 +87,7 @@ class BookingAnswer(Answer):
         own = {name: getattr(booking, name) for name in OWN_COLUMNS}
         derived = {
             "id": str(booking.pk),
+            "next_attempt_at": booking.next_step_at,
             "contact": booking.contact and {to_camel(name): value for name, value in booking.contact.items()},
             "contact_id": booking.contact_id or None,
             # HighLevel's, and so null until it has the appointment.
@@ -99,7 +100,7 @@ class BookingAnswer(Answer):
 
 OWN_COLUMNS = (
     "status", "location_id", "calendar_id", "appointment_id", "external_reference", "metadata", "in_sync",
-    "attempts", "next_attempt_at", "expires_at", "cancel_requested_at", "created_at", "updated_at",
+    "attempts", "expires_at", "cancel_requested_at", "created_at", "updated_at",
 )  # fmt: skip
 
 

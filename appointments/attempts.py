@@ -18,7 +18,7 @@ from appointments.times import instant
 from ghl.auth import authorized
 from ghl.errors import HighLevelError
 from ghl.types import Appointment, Call, appointment_body, change_body
-from oauth import pace, upstream
+from oauth import outage, pace, upstream
 from oauth.models import Location
 from oauth.vault import LocationTokens
 
@@ -96,7 +96,8 @@ class Attempt:
             pace.give_back(slot)
             return
         pace.finish(slot, made[-1])
-        if (limits := made[-1].limits) and limits.daily_left == 0:
+        outage.note(self.booking.location_id, made[-1])
+        if (limits := made[-1].limits) and limits.daily_exhausted:
             # The rest of the location's bookings need not find that out one by one.
             self.booking.location.brake(Location.Waiting.DAILY_QUOTA, QUOTA_WAIT)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import uuid_utils.compat
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import Q, Subquery
+from django.db.models.functions import Greatest, Now
 
-from oauth.models import ID_LENGTH, ApiKey, Location, Tenant
+from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Upstream
 
 
 def new_id() -> uuid.UUID:
@@ -24,7 +24,9 @@ def new_id() -> uuid.UUID:
 class BookingQuerySet(models.QuerySet["Booking"]):
     def seen_by(self, key: ApiKey) -> "BookingQuerySet":
         """What a tenant's key may read: its tenant's bookings in the locations it covers."""
-        return self.filter(tenant_id=key.tenant_id, location__in=Location.objects.covered_by(key))
+        theirs = self.filter(tenant_id=key.tenant_id, location__in=Location.objects.covered_by(key))
+        everybody = Upstream.objects.values("not_before")[:1]
+        return theirs.annotate(held_until=Greatest("location__not_before", Subquery(everybody)))
 
     def due(self) -> "BookingQuerySet":
         """Something is to be done, nobody is at it and its location need not wait. By PostgreSQL's clock."""
@@ -199,6 +201,15 @@ class Booking(models.Model):
         return Intent(
             self.intent_operation, self.intent, self.intent_version or 1, self.intent_at, self.call_deadline
         )
+
+    @property
+    def next_step_at(self) -> datetime | None:
+        """When it is really tried next: not before what holds it ends, where anybody knows when that is."""
+        # Set by `seen_by`: until when nothing is sent for the location, or for anybody.
+        held_until: datetime | None = getattr(self, "held_until", None)
+        if self.next_attempt_at is None or held_until is None or held_until == FOREVER:
+            return self.next_attempt_at
+        return max(self.next_attempt_at, held_until)
 
     @property
     def is_ended(self) -> bool:

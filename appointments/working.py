@@ -5,16 +5,29 @@ import threading
 import time
 from datetime import timedelta
 
+from django.db.models.functions import Now
+from django.utils import timezone
+
 from appointments import bookings, turns
 from appointments.attempts import lease_time
-from appointments.models import Booking
-from oauth import pace
+from appointments.models import Booking, TimelineEntry
+from oauth import outage, pace
 
 # A thread goes on for so long, then leaves itself to other tasks; a message has it taken up again.
 IN_A_ROW_SECONDS = 20.0
 # While nothing may leave yet one thread of each process waits for the moment, so that none is missed.
 LONGEST_WAIT_SECONDS = 0.5
 watch = threading.Lock()
+# Longer than any attempt takes, so that each has left its line of history by then.
+QUIET = timedelta(minutes=10)
+
+
+def begin() -> None:
+    """A worker starts: where no call can have left lately, a new Redis need not be taken for one that forgot."""
+    last = TimelineEntry.objects.order_by("-id").values_list("at", flat=True).first()
+    quiet = last is None or last < timezone.now() - QUIET
+    if quiet and not Booking.objects.filter(lease_until__gt=Now()).exists():
+        pace.nothing_sent_before()
 
 
 def work() -> None:
@@ -42,16 +55,30 @@ def _watched(wait: timedelta) -> bool:
 
 def serve(location_id: str) -> bool:
     """Take the next step of the location's oldest due booking. False where nothing is due or may leave."""
-    try:
-        slot = pace.take(pace.location(location_id), pace.Use.BOOKING)
-    except pace.NoSlot as error:
-        turns.later(location_id, error.retry_after)
+    gate = outage.gate()
+    if gate.wait is not None:
+        turns.later(location_id, gate.wait)
         return False
-    booking = Booking.objects.claim(location_id, lease_time())
+    booking, slot = _claimed(location_id)
     if booking is None:
-        pace.give_back(slot)
+        if gate.is_probe:
+            outage.passed()
         return False
     if booking.more_due:
         turns.wake(location_id)
     bookings.converge(booking, slot)
     return True
+
+
+def _claimed(location_id: str) -> tuple[Booking | None, pace.Slot | None]:
+    """The location's oldest due booking and a slot for its call, or neither."""
+    try:
+        slot = pace.take(pace.location(location_id), pace.Use.BOOKING)
+    except pace.NoSlot as error:
+        turns.later(location_id, error.retry_after)
+        return None, None
+    booking = Booking.objects.claim(location_id, lease_time())
+    if booking is None:
+        pace.give_back(slot)
+        return None, None
+    return booking, slot

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, celeryd_init, setup_logging
+from celery.signals import beat_init, celeryd_init, setup_logging, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ghlapp.settings")
 
@@ -29,3 +29,10 @@ def refuse_wrong_configuration(**_: Any) -> None:
     from ghlapp.checks import stop_on_errors
 
     stop_on_errors()
+
+
+@worker_ready.connect
+def begin(**_: Any) -> None:
+    from appointments import working
+
+    working.begin()

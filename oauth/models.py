@@ -174,6 +174,27 @@ class Progress:
         return self.listed and not self.waiting
 
 
+class Upstream(models.Model):
+    """HighLevel as a whole, in one row at most: what it has failed to answer lately, and until when it is let be.
+
+    Its brake stands beside those of agencies and locations; what it means is in outage.py.
+    """
+
+    THE_ONE = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE)
+    # Calls in a row that nothing was answered to, and whose they were (only as many as it takes to tell).
+    failures = models.PositiveIntegerField(default=0)
+    failed_locations = ArrayField(models.CharField(max_length=ID_LENGTH), default=list, blank=True)
+    not_before = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "upstream"
+
+    def __str__(self) -> str:
+        return f"{self.failures} failures"
+
+
 class LocationQuerySet(models.QuerySet["Location"]):
     def covered_by(self, key: "ApiKey") -> "LocationQuerySet":
         """The locations that a key may act for, those its agency gains later included."""

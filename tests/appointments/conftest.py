@@ -21,7 +21,7 @@ from django.db.models import F
 
 from appointments import turns
 from appointments.models import Booking
-from oauth import pace, upstream, wakeups
+from oauth import outage, pace, upstream, wakeups
 from oauth.pace import memory
 from sandbox import World
 from sandbox.faults import Fault
@@ -46,6 +46,7 @@ def _empty_redis() -> Iterator[None]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushdb()
     pace.nothing_sent_before()
+    outage.forget()
     yield
     wakeups._skip_until = 0.0
 

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from appointments.models import Booking
+from oauth import outage
 from oauth.models import ApiKey
 from tests.fixtures import Persona, booking_body, only_booking, work_once
 
@@ -73,8 +74,13 @@ def test_it_lists_with_two_however_many_there_are(acme: Persona, count: int) -> 
     assert len(page["results"]) == count
 
 
-def test_it_books_with_as_many_as_it_needs_and_no_more(acme: Persona) -> None:
+def test_it_books_with_as_many_as_it_needs_and_no_more(
+    acme: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
     acme.book()
+    # Each process looks for itself, twice a second, whether HighLevel is taken to be down.
+    outage.gate()
+    monkeypatch.setattr(outage, "LOOK_EVERY_SECONDS", 60)
 
     # claim, token, intent, outcome, two lines of history in one, nothing more to claim
     with queries(6):

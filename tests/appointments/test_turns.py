@@ -157,3 +157,29 @@ def test_it_parks_a_location_whose_daily_quota_is_used_up(acme: Persona, highlev
     location = acme.api.get(f"/api/v1/locations/{ACME_LOCATION}").json()
     assert location["waitingFor"] == "daily_quota"
     assert calls(highlevel) == 2
+
+
+def test_it_spares_a_new_installation_the_first_wait(acme: Persona, broker: redis.Redis) -> None:
+    broker.flushdb()
+    with pytest.raises(pace.MustWait):
+        take_ten()
+
+    working.begin()
+
+    take_ten()
+
+
+def test_it_does_not_where_calls_may_have_left_lately(acme: Persona, broker: redis.Redis) -> None:
+    acme.book()
+    working.serve(ACME_LOCATION)
+    broker.flushdb()
+
+    working.begin()
+
+    with pytest.raises(pace.MustWait):
+        take_ten()
+
+
+def take_ten() -> None:
+    for _ in range(10):
+        pace.take(pace.location("another"), pace.Use.BOOKING)

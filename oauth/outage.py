@@ -1,0 +1,123 @@
+"""When HighLevel as a whole does not answer: everybody waits, one call at a time asks whether it is back.
+
+It is the brake beside each location's own (rule 14), in PostgreSQL like those. One location's calls may fail for
+reasons of their own, so it takes several locations' to say that it is HighLevel. Any answer ends it.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from ghl import errors
+from ghl.types import Call
+from oauth.models import Upstream
+
+log = logging.getLogger(__name__)
+
+# What is no answer; a 500 that says no such route is one.
+NO_ANSWER = {
+    each.name for each in (errors.ConnectFailed, errors.TimedOut, errors.ConnectionLost, errors.ServerFailed)
+}
+ENOUGH_FAILURES, ENOUGH_LOCATIONS = 5, 3
+LONGEST_WAIT_SECONDS = 30
+# Each process looks so often; until then it goes by what it saw last.
+LOOK_EVERY_SECONDS = 0.5
+
+_seen: tuple[float, Upstream | None] = (-LOOK_EVERY_SECONDS, None)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """`wait`: how long nothing is to be sent by anybody. `is_probe`: who gets this asks whether HighLevel is back."""
+
+    wait: timedelta | None = None
+    is_probe: bool = False
+
+
+def gate() -> Gate:
+    """Whether a call may be sent to HighLevel now. A probe that sends none after all says so by `passed`."""
+    upstream = _look()
+    if upstream is None or upstream.not_before is None:
+        return Gate()
+    left = upstream.not_before - timezone.now()
+    if left > timedelta(0):
+        return Gate(wait=left)
+    return Gate(is_probe=True) if _may_probe() else Gate(wait=timedelta(seconds=1))
+
+
+def _look() -> Upstream | None:
+    global _seen  # noqa: PLW0603  (what this process saw last)
+    if time.monotonic() - _seen[0] >= LOOK_EVERY_SECONDS:
+        _seen = time.monotonic(), Upstream.objects.first()
+    return _seen[1]
+
+
+def _may_probe() -> bool:
+    """Nobody else asks until this one must have its answer."""
+    probing = Upstream.objects.filter(not_before__lte=Now())
+    forget()
+    return probing.update(not_before=Now() + timedelta(seconds=settings.GHL_TIMEOUT_SECONDS)) == 1
+
+
+def passed() -> None:
+    """The probe had nothing to ask: the next one may."""
+    Upstream.objects.filter(failures__gt=0).update(not_before=Now())
+    forget()
+
+
+def forget() -> None:
+    global _seen  # noqa: PLW0603
+    _seen = (-LOOK_EVERY_SECONDS, None)
+
+
+def note(location_id: str, call: Call) -> None:
+    """What a call for this location came to, for everybody's sake."""
+    if call.outcome in NO_ANSWER:
+        _note_failure(location_id)
+    elif (upstream := _look()) is not None and upstream.failures:
+        _note_answer()
+
+
+def _note_failure(location_id: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(FAILED, {"one": Upstream.THE_ONE, "location": location_id})
+        [(failures, is_braked)] = cursor.fetchall()
+    forget()
+    if is_braked:
+        log.warning("HighLevel does not answer, %d times in a row; everybody waits", failures)
+
+
+FAILED = f"""
+INSERT INTO oauth_upstream AS upstream (id, failures, failed_locations)
+VALUES (%(one)s, 1, ARRAY[%(location)s]::varchar[])
+ON CONFLICT (id) DO UPDATE SET
+    failures = upstream.failures + 1,
+    failed_locations = (
+        SELECT array_agg(failed)
+        FROM (
+            SELECT unnest(upstream.failed_locations || excluded.failed_locations) AS failed
+            GROUP BY failed LIMIT {ENOUGH_LOCATIONS}
+        ) AS several
+    ),
+    not_before = CASE
+        WHEN upstream.failures + 1 >= {ENOUGH_FAILURES}
+         AND cardinality(upstream.failed_locations) >= {ENOUGH_LOCATIONS}
+        THEN statement_timestamp()
+             + least({LONGEST_WAIT_SECONDS}, 2 ^ least(upstream.failures + 1 - {ENOUGH_FAILURES}, 10))
+             * interval '1 second'
+        ELSE upstream.not_before
+    END
+RETURNING failures, coalesce(not_before > statement_timestamp(), false)
+"""  # noqa: S608  (the numbers are this module's own)
+
+
+def _note_answer() -> None:
+    if Upstream.objects.filter(failures__gt=0).update(failures=0, failed_locations=[], not_before=None):
+        log.info("HighLevel answers")
+    forget()
