@@ -12,6 +12,8 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from ghl import letters, signatures
+from ghl.errors import HighLevelError
+from oauth.keeping import TokenUnavailable
 from oauth.wakeups import WakeUp
 from webhooks import handlers, metrics
 from webhooks.models import WEBHOOK_ID_LENGTH, Letter, LetterQuerySet
@@ -121,7 +123,8 @@ def process(letter: Letter) -> None:
 
 
 def _failed(letter: Letter, error: Exception) -> None:
-    if letter.fail(error) == Letter.Status.PARKED:
+    may_pass = isinstance(error, TokenUnavailable) or (isinstance(error, HighLevelError) and error.transient)
+    if letter.fail(error, may_pass=may_pass) == Letter.Status.PARKED:
         _count(letter, "parked")
         log.error("%s is parked after its last attempt (%s): replay it", letter, type(error).__name__)
     else:

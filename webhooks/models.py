@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from ghl import letters
 from ghl.reading import clean
@@ -19,6 +20,8 @@ TYPE_LENGTH = 64
 
 MOST_ATTEMPTS = 8
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
+# What may pass by itself is tried so long, however often it fails.
+PATIENCE = timedelta(days=3)
 MOST_TRACE = 8000
 
 # Longer than the time window of inbox.py, so that a letter sent again is a duplicate or too old, never new.
@@ -138,14 +141,16 @@ class Letter(models.Model):
     def finish(self, status: Status) -> None:
         self._end(status=status, next_attempt_at=None, error="", done_at=Now())
 
-    def fail(self, error: Exception) -> "Letter.Status":
-        """Try again later, or leave it to the operator; which of the two is returned."""
+    def fail(self, error: Exception, *, may_pass: bool = False) -> "Letter.Status":
+        """Try again later, or leave it to the operator; which of the two is returned. What may pass by itself, as
+        an outage of HighLevel's does, is given days."""
         attempts = self.attempts + 1
         facts = {
             "attempts": attempts,
             "error": clean("".join(traceback.format_exception(error)))[-MOST_TRACE:],
         }
-        if attempts >= MOST_ATTEMPTS:
+        patient = may_pass and self.received_at > timezone.now() - PATIENCE
+        if attempts >= MOST_ATTEMPTS and not patient:
             self._end(status=self.Status.PARKED, next_attempt_at=None, **facts)
             return self.Status.PARKED
         self._end(next_attempt_at=Now() + _backoff(attempts), **facts)

@@ -17,6 +17,8 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from prometheus_client import REGISTRY
 
+from ghl.errors import TimedOut
+from oauth.keeping import TokenBusy
 from tests.appointments.conftest import at_once
 from tests.appointments.test_lost_database import _new_connections
 from tests.webhooks.conftest import Recipient, hurry, nothing, send
@@ -121,6 +123,22 @@ def test_it_waits_longer_each_time_and_never_over_six_minutes(recipient: Recipie
 
     assert waits == sorted(waits)
     assert LONGEST_WAIT / 2 < waits[-1] < LONGEST_WAIT * 1.2
+
+
+@pytest.mark.parametrize("outage", [TimedOut("no answer"), TokenBusy("wait")])
+def test_it_is_patient_with_what_passes_by_itself(recipient: Recipient, outage: Exception) -> None:
+    def wait(*_: Any) -> None:
+        raise outage
+
+    recipient.then = wait
+    letter = send()
+    for _ in range(MOST_ATTEMPTS + 2):
+        hurry(letter)
+    assert letter.status == Status.RECEIVED
+
+    Letter.objects.update(received_at=timezone.now() - timedelta(days=4))
+    letter.refresh_from_db()
+    assert hurry(letter).status == Status.PARKED
 
 
 def test_it_parks_what_fails_again_and_again(recipient: Recipient, caplog: pytest.LogCaptureFixture) -> None:
