@@ -132,14 +132,13 @@ def test_it_knows_no_daylight_saving_where_nobody_knows_the_zone(globex: Persona
         ("FREQ=DAILY", 1),
         ("FREQ=DAILY;INTERVAL=3", 3),
         ("FREQ=WEEKLY;INTERVAL=2", 14),
-        ("FREQ=WEEKLY;COUNT=5000", 7),
         ("FREQ=DAILY;UNTIL=21000101T000000Z", 1),
     ],
 )
 def test_it_begins_with_the_first_that_is_to_come(acme: Persona, rule: str, days: int) -> None:
     """Also where decades lie between it and the start."""
-    begin = datetime(1999, 12, 31, 23, 59, tzinfo=UTC)
-    times = {"startTime": "1999-12-31T23:59:00Z", "endTime": "2000-01-01T00:29:00Z"}
+    begin = datetime(1971, 12, 31, 23, 59, tzinfo=UTC)
+    times = {"startTime": "1971-12-31T23:59:00Z", "endTime": "1972-01-01T00:29:00Z"}
 
     before = timezone.now()
     found = [datetime.fromisoformat(each) for each in coming(acme, recurring(rule, **times))]
@@ -152,7 +151,7 @@ def test_it_begins_with_the_first_that_is_to_come(acme: Persona, rule: str, days
 def test_it_shows_nothing_once_it_is_over(acme: Persona) -> None:
     past = {"startTime": "2021-06-23T03:30:00Z", "endTime": "2021-06-23T04:30:00Z"}
 
-    assert coming(acme, recurring("FREQ=DAILY;COUNT=2", **past)) == []
+    assert coming(acme, recurring("FREQ=DAILY;COUNT=30", **past)) == []
     assert coming(acme, recurring("FREQ=DAILY;UNTIL=20200101T000000Z")) == []
 
 
