@@ -138,7 +138,7 @@ class Stack:
         }
         serve = commands.SERVE
         table = {
-            "sandbox": commands.SANDBOX,
+            "sandbox": (*commands.SANDBOX, *commands.LETTERS),
             "web": serve["web"],
             **{name: (*serve["worker"], "--hostname", f"{name}@%h") for name in WORKERS},
             "beat": serve["beat"],
