@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import multiprocess
 
 from ghlapp.problems import DATABASE_AWAY
+from oauth.metrics import Locations
 
 log = logging.getLogger(__name__)
 REDIS_SECONDS = 0.2
@@ -56,10 +57,11 @@ def _redis_answers() -> bool:
 
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus text of all processes that share PROMETHEUS_MULTIPROC_DIR, or of this one without it."""
-    registry = prometheus_client.REGISTRY
+    counted = prometheus_client.REGISTRY
     if settings.PROMETHEUS_MULTIPROC_DIR:
-        registry = prometheus_client.CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return HttpResponse(
-        prometheus_client.generate_latest(registry), content_type=prometheus_client.CONTENT_TYPE_LATEST
-    )
+        counted = prometheus_client.CollectorRegistry()
+        multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+    stored = prometheus_client.CollectorRegistry()
+    stored.register(Locations())
+    text = b"".join(prometheus_client.generate_latest(each) for each in (counted, stored))
+    return HttpResponse(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -11,7 +11,7 @@ import time
 from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from ghl.errors import HighLevelError, LocationInactive, OutcomeUnknown, RefreshTokenDead
@@ -26,7 +26,7 @@ from oauth.keeping import (
     is_usable,
     opened,
 )
-from oauth.models import Account, Token
+from oauth.models import Account, Agency, Location, Token
 
 log = logging.getLogger(__name__)
 
@@ -166,18 +166,25 @@ def _keep(token: Token, grant: TokenGrant) -> Token:
 
 
 def _replace(token: Token, grant: TokenGrant) -> Token:
+    columns = {"version": token.version + 1, **columns_of(token, grant)}
     with transaction.atomic():
         account = _lock_account(token)
         # Only over the pair that was traded in: an install meanwhile is newer, an uninstall has ended it.
-        traded_in = Token.objects.filter(pk=token.pk, version=token.version)
-        if traded_in.update(version=F("version") + 1, **columns_of(token, grant)):
+        traded_in = Token.objects.filter(pk=token.pk, version=token.version).update(**columns)
+        if traded_in and account.status in Account.LOCKED_OUT:
             account.release()
-    return stored_now(token)
+    if not traded_in:
+        return stored_now(token)
+    for name, value in columns.items():
+        setattr(token, name, value)
+    return token
 
 
 def _lock_account(token: Token) -> Account:
     """Whoever writes both rows takes the account's first, as installs do: so none waits for the other for ever."""
-    return type(token.account)._default_manager.select_for_update().get(pk=token.account.pk)
+    if token.location_id is not None:
+        return Location.objects.select_for_update(no_key=True).get(pk=token.location_id)
+    return Agency.objects.select_for_update(no_key=True).get(pk=token.agency_id)
 
 
 def stored_now(token: Token) -> Token:

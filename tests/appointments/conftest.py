@@ -100,11 +100,11 @@ def other_highlevel(settings: Any) -> Iterator[Callable[..., None]]:
         settings.GHL_API_BASE_URL = url or settings.GHL_API_BASE_URL
         settings.GHL_TIMEOUT_SECONDS = timeout or settings.GHL_TIMEOUT_SECONDS
         upstream.client().close()
-        upstream.client.cache_clear()
+        upstream._made.cache_clear()
 
     yield change
     upstream.client().close()
-    upstream.client.cache_clear()
+    upstream._made.cache_clear()
 
 
 def until(condition: Callable[[], Any], seconds: float = 10) -> Any:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from oauth.models import Location
 from tests.fixtures import Persona, work_once
 
 
@@ -84,6 +86,15 @@ def test_it_counts_what_it_accepts_and_books(acme: Persona) -> None:
         assert sample(after, name) == sample(before, name) + 1, name
 
 
+def test_it_shows_which_locations_wait(acme: Persona, globex: Persona) -> None:
+    acme.location.brake(Location.Waiting.DAILY_QUOTA, timedelta(hours=1))
+
+    text = Client().get("/metrics").content.decode()
+
+    assert sample(text, 'locations{status="active"}') == 2
+    assert sample(text, 'locations_waiting{reason="daily_quota"}') == 1
+
+
 TELLING = "from prometheus_client import Counter; Counter('told', 'How often').inc(); print('done')"
 ASKING = """
 import django
@@ -95,7 +106,11 @@ print(Client().get("/metrics").content.decode())
 
 def test_it_adds_up_the_numbers_of_all_processes(tmp_path: Path) -> None:
 
-    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "ghlapp.settings",
+    }
 
     def run(code: str) -> str:
         done = subprocess.run(
