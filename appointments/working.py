@@ -3,8 +3,10 @@ Whose turn it is says turns/, when a call may leave oauth/pace, what is done wit
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
+from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -30,10 +32,10 @@ def begin() -> None:
         pace.nothing_sent_before()
 
 
-def work() -> None:
+def work(is_stopping: Callable[[], bool] = lambda: False) -> None:
     """Serve the locations whose turn it is, until there is none or others should have the thread."""
     until = time.monotonic() + IN_A_ROW_SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until and not is_stopping():
         location_id, wait = turns.next_location()
         if location_id is not None:
             serve(location_id)
@@ -43,8 +45,8 @@ def work() -> None:
 
 
 def _watched(wait: timedelta) -> bool:
-    """Wait for the next moment, unless another thread of this process does."""
-    if not watch.acquire(blocking=False):
+    """Wait for the next moment, unless another thread of this process does, or the sweep will do."""
+    if wait > timedelta(seconds=settings.SWEEP_SECONDS) or not watch.acquire(blocking=False):
         return False
     try:
         time.sleep(min(wait.total_seconds(), LONGEST_WAIT_SECONDS))

@@ -183,3 +183,22 @@ def test_it_does_not_where_calls_may_have_left_lately(acme: Persona, broker: red
 def take_ten() -> None:
     for _ in range(10):
         pace.take(pace.location("another"), pace.Use.BOOKING)
+
+
+def test_it_leaves_the_rest_to_others_when_it_is_told_to_stop(acme: Persona, broker: redis.Redis) -> None:
+    book_several(acme, 3)
+    broker.delete("wake-ups")
+    asked: list[bool] = []
+
+    working.work(is_stopping=lambda: bool(asked.append(True)) or len(asked) > 1)
+
+    assert Booking.objects.filter(status="booked").count() == 1
+    assert broker.llen("wake-ups") > 0
+
+
+def test_it_does_not_sit_out_what_the_sweep_will_find(acme: Persona) -> None:
+    turns.later(ACME_LOCATION, HOUR)
+
+    working.work()
+
+    assert turns.next_location()[1] is not None
