@@ -110,13 +110,14 @@ def note_install(
     """
     if is_over(location, as_of) and not proven:
         return
-    # Unless a consent of its own says otherwise.
-    location.came_with_agency |= location.status == Account.Status.UNINSTALLED
-    location.agency = agency or location.agency
-    if as_of is None or location.installed_as_of is None or as_of >= location.installed_as_of:
-        location.version_id = version_id or location.version_id
-    location.installed_as_of = latest(location.installed_as_of, as_of)
-    location.save(update_fields=["came_with_agency", "agency", "version_id", "installed_as_of"])
+    is_latest = None in (as_of, location.installed_as_of) or as_of == latest(as_of, location.installed_as_of)
+    location.learn(
+        # Unless a consent of its own says otherwise.
+        came_with_agency=location.came_with_agency or location.status == Account.Status.UNINSTALLED,
+        agency=agency or location.agency,
+        version_id=(version_id if is_latest else None) or location.version_id,
+        installed_as_of=latest(location.installed_as_of, as_of),
+    )
     token = Token.objects.of(location).first()
     if token is None or location.status in Account.DISCONNECTED:
         _seek_token(location)
@@ -150,8 +151,7 @@ def replace_token(location: Location) -> None:
     The caller's transaction holds the location's row.
     """
     Token.objects.of(location).delete()
-    location.came_with_agency = True
-    location.save(update_fields=["came_with_agency"])
+    location.learn(came_with_agency=True)
     _seek_token(location)
 
 
@@ -167,18 +167,15 @@ def outlive(account: Account, as_of: datetime | None) -> None:
 def _outlive_agency(agency: Agency, as_of: datetime) -> None:
     with transaction.atomic():
         agency = locked(Agency, agency.pk)
-        agency.uninstalled_as_of = latest(agency.uninstalled_as_of, as_of)
         # Which of its locations came back with it only its list can tell.
-        agency.check_due_at = timezone.now()
-        agency.save(update_fields=["uninstalled_as_of", "check_due_at"])
+        agency.learn(uninstalled_as_of=latest(agency.uninstalled_as_of, as_of), check_due_at=timezone.now())
     for location_id in _what_came_with(agency):
         with transaction.atomic():
             _outlive(locked(Location, location_id), as_of)
 
 
 def _outlive(location: Location, as_of: datetime) -> None:
-    location.uninstalled_as_of = latest(location.uninstalled_as_of, as_of)
-    location.save(update_fields=["uninstalled_as_of"])
+    location.learn(uninstalled_as_of=latest(location.uninstalled_as_of, as_of))
     token = Token.objects.of(location).first()
     if token is None or token.kind == Token.Kind.PRIVATE:
         return

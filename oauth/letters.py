@@ -91,15 +91,14 @@ def _note_agency(letter: Letter) -> None:
         return
     with transaction.atomic():
         agency = locked(Agency, letter.company_id[:ID_LENGTH])
-        agency.name = (letter.company_name or agency.name)[:255]
+        agency.learn(name=(letter.company_name or agency.name)[:255])
         if letter.is_whitelabel is not None:
-            agency.brand_domain = (letter.brand_domain or "")[:255]
-            agency.brand_logo_url = _https(letter.brand_logo_url)
+            brand_domain, logo = (letter.brand_domain or "")[:255], _https(letter.brand_logo_url)
+            agency.learn(brand_domain=brand_domain, brand_logo_url=logo)
         if not letter.location_id and not _is_older(agency, letter.sent_at):
-            agency.version_id = (letter.version_id or agency.version_id)[:ID_LENGTH]
+            agency.learn(version_id=_version_id(letter) or agency.version_id)
             # Whether it is installed its grant tells; that there is something new its list shows.
-            agency.check_due_at = timezone.now() if agency.is_connected else None
-        agency.save(update_fields=["name", "brand_domain", "brand_logo_url", "version_id", "check_due_at"])
+            agency.learn(check_due_at=timezone.now() if agency.is_connected else None)
 
 
 def _https(url: str | None) -> str:
@@ -126,8 +125,7 @@ def _note_version(letter: Letter, location_id: str) -> None:
     with transaction.atomic():
         location = locked(Location, location_id)
         if not _is_older(location, letter.sent_at):
-            location.version_id = _version_id(letter) or location.version_id
-            location.save(update_fields=["version_id"])
+            location.learn(version_id=_version_id(letter) or location.version_id)
 
 
 def _version_id(letter: Letter) -> str:

@@ -84,6 +84,14 @@ class Account(models.Model):
         token: Token | None = getattr(self, "token", None)
         return token.scopes_missing if token else []
 
+    def learn(self, **facts: Any) -> None:
+        """Keep of these what is new."""
+        news = {name: fact for name, fact in facts.items() if getattr(self, name) != fact}
+        for name, fact in news.items():
+            setattr(self, name, fact)
+        if news:
+            self.save(update_fields=news.keys())
+
     def brake(self, waiting_for: Waiting, wait: timedelta | None, status: Status | None = None) -> None:
         """Start nothing for it for `wait` (None: until it is released).
 

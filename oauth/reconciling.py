@@ -127,9 +127,9 @@ def _note(location: Location, listed: InstalledLocation, agency: Agency, known_e
     if not proven and installs.is_over(location, as_of):
         return
     was_updated = location.version_id not in ("", listed.version_id or location.version_id)
-    location.name = (listed.name or location.name)[:255]
-    location.version_id = listed.version_id or location.version_id
-    location.save(update_fields=["name", "version_id"])
+    location.learn(
+        name=(listed.name or location.name)[:255], version_id=listed.version_id or location.version_id
+    )
     installs.note_install(location, as_of, agency, proven=proven)
     if was_updated and location.is_connected:
         location.await_token()
