@@ -11,7 +11,7 @@ from benchmarks.stack import Stack, remove
 from ghlapp.local.processes import StartError
 
 # Modules with a function `measure(stack)`. They import models, so not before Django is set up.
-BENCHMARKS = ("rotation", "refreshing")
+BENCHMARKS = ("many_locations", "rotation", "refreshing")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     # SIGTERM unwinds like Ctrl-C: everything that was started is stopped on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with Stack() as stack:
+        with Stack(short=options.short) as stack:
             ratios = [each for name in options.names or BENCHMARKS for each in _measure(name, stack)]
     except StartError as error:
         print(str(error))
@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=BENCHMARKS,
         metavar="NAME",
         help=f"{', '.join(BENCHMARKS)}; all, if none is named",
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="a small form of each, which shows that it works and no more"
     )
     return parser
 

@@ -28,13 +28,23 @@ class Desk:
     def advance(self, seconds: float) -> None:
         self._post("/clock", {"advance_seconds": seconds})
 
+    def locations(self, count: int) -> list[dict[str, Any]]:
+        """So many new ones: the ids of their calendar, user and contact, and a token answer."""
+        made: list[dict[str, Any]] = []
+        while len(made) < count:
+            asked = {"count": min(AT_ONCE, count - len(made)), "tokens": True}
+            made += self._post("/locations", asked)["locations"]
+        return made
+
     def tokens(self, count: int) -> list[dict[str, Any]]:
         """Token answers of so many new locations."""
-        answers: list[dict[str, Any]] = []
-        while len(answers) < count:
-            asked = {"count": min(AT_ONCE, count - len(answers)), "tokens": True}
-            answers += [each["token"] for each in self._post("/locations", asked)["locations"]]
-        return answers
+        return [each["token"] for each in self.locations(count)]
+
+    def creates(self) -> list[dict[str, Any]]:
+        """The create calls so far, oldest first; each with `at`, `outcome` and `duration_ms`."""
+        answer = self._http.get("/calls", params={"operation": "create_appointment"})
+        calls: list[dict[str, Any]] = answer.raise_for_status().json()["calls"]
+        return calls
 
     def token_calls(self) -> int:
         """Calls to the token endpoint so far, whatever became of them."""

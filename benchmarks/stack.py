@@ -6,8 +6,8 @@ import shutil
 import signal
 import subprocess
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -29,9 +29,13 @@ NEW_KEY, OLD_KEY = b"new key of the benchmarks, 32 by", b"old key of the benchma
 
 
 class Stack:
-    """A context manager: inside it the servers run, and Django is set up for them."""
+    """A context manager: inside it the servers run, and Django is set up for them.
 
-    def __init__(self) -> None:
+    `short`: benchmarks are to show that they work, not figures.
+    """
+
+    def __init__(self, *, short: bool = False) -> None:
+        self.short = short
         self.logs = INSTANCE / "logs"
         self._closing = ExitStack()
 
@@ -102,17 +106,30 @@ class Stack:
             yield desk
 
     @contextmanager
-    def workers(self, count: int) -> Iterator[None]:
-        """So many worker processes, and beat."""
+    def workers(self, count: int) -> Iterator[list[int]]:
+        """So many worker processes, whose ids are given, and beat."""
         with ExitStack() as running:
-            for number in range(1, count + 1):
-                named = (*commands.WORKER, "--hostname", f"worker-{number}@%h")
-                running.enter_context(self._running(f"worker-{number}", named, " ready."))
             running.enter_context(self._running("beat", commands.BEAT, "Starting"))
-            yield
+            yield [
+                running.enter_context(self._worker(f"worker-{number}", commands.WORKER))
+                for number in range(1, count + 1)
+            ]
 
     @contextmanager
-    def _running(self, name: str, command: tuple[str, ...], ready: str) -> Iterator[None]:
+    def bare_workers(self, count: int) -> Iterator[list[int]]:
+        """The same with the yardsticks' Celery application, which needs no beat."""
+        command = tuple("benchmarks.bare" if word == "ghlapp" else word for word in commands.WORKER)
+        with ExitStack() as running:
+            yield [
+                running.enter_context(self._worker(f"bare-worker-{number}", command))
+                for number in range(1, count + 1)
+            ]
+
+    def _worker(self, name: str, command: tuple[str, ...]) -> AbstractContextManager[int]:
+        return self._running(name, (*command, "--hostname", f"{name}@%h"), " ready.")
+
+    @contextmanager
+    def _running(self, name: str, command: tuple[str, ...], ready: str) -> Iterator[int]:
         values = {
             "host": LOOPBACK,
             "sandbox_port": self._port,
@@ -122,7 +139,8 @@ class Stack:
             "state": INSTANCE,
         }
         log = self.logs / f"{name}.log"
-        with log.open("ab") as output:
+        # Anew: that an earlier one was ready says nothing.
+        with log.open("wb") as output:
             process = subprocess.Popen(
                 commands.filled(command, values),
                 cwd=FOLDER.parent,
@@ -137,9 +155,15 @@ class Stack:
         try:
             if not wait_until(lambda: ready in log.read_text(errors="replace"), READY_SECONDS, 0.1):
                 raise StartError(f"{name} was not ready after {READY_SECONDS} s:\n{last_lines(log)}")
-            yield
+            yield process.pid
         finally:
             stop(process, signal.SIGTERM, STOP_SECONDS)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, pause_seconds: float = 0.2) -> None:
+    """Raises StartError where it has not come true in time: nothing can be measured then."""
+    if not wait_until(condition, seconds, pause_seconds):
+        raise StartError(f"what is measured was not done after {seconds:g} s; see {INSTANCE / 'logs'}")
 
 
 def remove() -> None:
