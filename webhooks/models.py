@@ -38,12 +38,24 @@ class LetterQuerySet(models.QuerySet["Letter"]):
             "type": letter.type[:TYPE_LENGTH],
             "location_id": (letter.location_id or "")[:ID_LENGTH],
             "company_id": (letter.company_id or "")[:ID_LENGTH],
+            "appointment_id": (letter.appointment.id if letter.appointment else "")[:ID_LENGTH],
+            "contact_id": ((letter.appointment and letter.appointment.contact_id) or "")[:ID_LENGTH],
             "sent_at": letter.sent_at,
             "body": json.dumps(body),
             "status": status,
             "is_due": status == Letter.Status.RECEIVED,
         }
         return next(iter(self.raw(STORE, values)), None) is not None
+
+    def created_for(self, location_id: str, contact_id: str) -> "LetterQuerySet":
+        """Letters of appointments that were made for a contact, oldest first."""
+        made = self.filter(type="AppointmentCreate", location_id=location_id)
+        return made.filter(contact_id=contact_id).exclude(contact_id="").order_by("id")
+
+    def deleted(self, location_id: str, appointment_id: str) -> "LetterQuerySet":
+        """Letters of an appointment's end, after which HighLevel has it no more."""
+        gone = self.filter(type="AppointmentDelete", location_id=location_id)
+        return gone.filter(appointment_id=appointment_id).exclude(appointment_id="")
 
     def due(self) -> "LetterQuerySet":
         return self.filter(next_attempt_at__lte=Now())
@@ -70,9 +82,10 @@ class LetterQuerySet(models.QuerySet["Letter"]):
 
 
 STORE = """
-INSERT INTO webhooks_letter (webhook_id, type, location_id, company_id, sent_at, body, status, next_attempt_at)
-VALUES (%(webhook_id)s, %(type)s, %(location_id)s, %(company_id)s, %(sent_at)s, %(body)s, %(status)s,
-        CASE WHEN %(is_due)s THEN statement_timestamp() END)
+INSERT INTO webhooks_letter (webhook_id, type, location_id, company_id, appointment_id, contact_id, sent_at, body,
+                             status, next_attempt_at)
+VALUES (%(webhook_id)s, %(type)s, %(location_id)s, %(company_id)s, %(appointment_id)s, %(contact_id)s, %(sent_at)s,
+        %(body)s, %(status)s, CASE WHEN %(is_due)s THEN statement_timestamp() END)
 ON CONFLICT (webhook_id) DO NOTHING
 RETURNING id
 """
@@ -111,6 +124,9 @@ class Letter(models.Model):
     # No foreign keys: letters come before the install they tell of, and stay after it is gone.
     location_id = models.CharField(max_length=ID_LENGTH, blank=True)
     company_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    # Of a letter about an appointment, for those who look for theirs.
+    appointment_id = models.CharField(max_length=ID_LENGTH, blank=True, db_default="")
+    contact_id = models.CharField(max_length=ID_LENGTH, blank=True, db_default="")
     # By HighLevel's clock (the letter's `timestamp`).
     sent_at = models.DateTimeField(null=True, blank=True)
     received_at = models.DateTimeField(db_default=Now())
@@ -131,6 +147,10 @@ class Letter(models.Model):
             models.Index(
                 fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="letter_due"
             ),
+            models.Index(
+                fields=["appointment_id"], condition=~Q(appointment_id=""), name="letter_appointment"
+            ),
+            models.Index(fields=["contact_id"], condition=~Q(contact_id=""), name="letter_contact"),
         ]
 
     def __str__(self) -> str:
