@@ -34,7 +34,7 @@ class BookingAdmin(ReadOnly):
         "next_attempt_at",
         "created_at",
     )
-    list_filter = ("status",)
+    list_filter = ("status", "duplicate_suspected")
     list_select_related = ("tenant", "location")
     search_fields = ("id", "appointment_id", "external_reference", "location__id")
     ordering = ("-id",)

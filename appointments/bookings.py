@@ -300,7 +300,7 @@ def _take_next_step(attempt: Attempt) -> None:
     if (intent := booking.open_intent) and not _is_resolved(attempt, intent):
         return
     if booking.is_ended:
-        attempt.end(Status(booking.status), reason="ended")
+        changing.follow_ended(attempt)
     elif booking.cancel_requested_at is not None:
         changing.cancel(attempt)
     elif booking.appointment_id is not None:
@@ -320,5 +320,7 @@ def _bring_up_to_date(attempt: Attempt) -> None:
     booking = attempt.booking
     if booking.known_version < booking.wish_version:
         changing.change(attempt)
+    elif booking.has_news:
+        changing.read_again(attempt)
     else:
         attempt.end(Status.BOOKED, reason="nothing to do")

@@ -4,16 +4,19 @@ How it came about is in creating.py."""
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import F
+from django.db import transaction
+from django.db.models import DateTimeField, F, Value
+from django.db.models.functions import Greatest
 
 from appointments import differences, look, outcomes, states
 from appointments.attempts import RESOLVED, Attempt, lease_time
 from appointments.models import Booking, Intent
 from ghl.errors import AppointmentNotFound
 from ghl.types import Appointment
+from webhooks.models import Letter
 
 Status = Booking.Status
-CANCELLED = differences.CANCELLED
+CANCELLED, INVALID = differences.CANCELLED, differences.INVALID
 # A change that could not be made for so long is taken back; a cancel never is (rule 10).
 CHANGE_LIFE = timedelta(days=1)
 
@@ -29,6 +32,52 @@ def cancel(attempt: Attempt) -> None:
         _end_cancelled(attempt, "cancelled")
 
 
+def read_again(attempt: Attempt) -> None:
+    """Take over what somebody has done to the appointment in HighLevel, of which there is news."""
+    booking = attempt.booking
+    if Letter.objects.deleted(booking.location_id, str(booking.appointment_id)).exists():
+        _end_cancelled(attempt, DELETED)
+        return
+    found = _read(attempt)
+    if found is None or _is_over(booking, found):
+        _end_cancelled(attempt, *_how_it_ended(found))
+        return
+    with transaction.atomic():
+        changes = _take_over(attempt, found)
+        attempt.end(
+            Status.BOOKED,
+            reason="changed in HighLevel",
+            noted=bool(changes),
+            appointment_status=(found.appointment_status or booking.appointment_status)[:32],
+            known=booking.known,
+            failures=0,
+            crashes=0,
+            **_heard(booking, found),
+        )
+
+
+def follow_ended(attempt: Attempt) -> None:
+    """An ended booking stays what it is: its orphan is cancelled, and what happens to its appointment is noted."""
+    booking = attempt.booking
+    if booking.is_orphaned:
+        cancel(attempt)
+        return
+    if not booking.has_news or booking.appointment_id is None:
+        attempt.end(Status(booking.status), reason="ended", news_seen=booking.news)
+        return
+    found = _read(attempt)
+    status = CANCELLED if found is None or found.deleted else found.appointment_status or ""
+    is_revived = status not in differences.ENDINGS and booking.appointment_status in differences.ENDINGS
+    attempt.end(
+        Status(booking.status),
+        reason="active again in HighLevel",
+        noted=is_revived,
+        appointment_status=status[:32],
+        known={**booking.known, **(differences.shown(found) if found else {})},
+        **_heard(booking, found),
+    )
+
+
 def change(attempt: Attempt) -> None:
     """Have HighLevel show what is wished, but for what somebody changed there since the tenant wished for it."""
     booking = attempt.booking
@@ -36,20 +85,20 @@ def change(attempt: Attempt) -> None:
         outcomes.take_back(attempt, outcomes.not_changed(booking))
         return
     found = _read(attempt)
-    if found is None or _is_cancelled_there(booking, found):
-        _end_cancelled(attempt, GONE)
+    if found is None or _is_over(booking, found):
+        _end_cancelled(attempt, *_how_it_ended(found))
         return
     _take_over(attempt, found)
     todo = differences.unsent(booking.wish, booking.synced)
     if not todo:
-        _end_changed(attempt, found, differences.options(booking.wish), "as HighLevel has it")
+        _end_changed(attempt, found, found, differences.options(booking.wish), "as HighLevel has it")
         return
     # HighLevel sets a status that is left out to `confirmed`.
     kept = {"appointment_status": found.appointment_status} if found.appointment_status else {}
     sent = {**kept, **differences.options(booking.wish), **todo}
     if answer := _write(attempt, sent):
         booking.known = differences.known_after(booking.known, sent, differences.shown(answer))
-        _end_changed(attempt, answer, sent, "changed")
+        _end_changed(attempt, found, answer, sent, "changed")
 
 
 def is_resolved(attempt: Attempt, intent: Intent) -> bool:
@@ -60,7 +109,7 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
     booking = attempt.booking
     found = _read(attempt)
     if found is None:
-        _end_cancelled(attempt, GONE)
+        _end_cancelled(attempt, DELETED)
         return False
     before = {**booking.synced, **booking.known}
     landed = differences.has_landed(intent.fields, before, differences.shown(found))
@@ -92,17 +141,26 @@ def _write(attempt: Attempt, fields: dict[str, Any]) -> Appointment | None:
     try:
         return attempt.change(str(attempt.booking.appointment_id), fields)
     except AppointmentNotFound:
-        _end_cancelled(attempt, GONE)
+        _end_cancelled(attempt, DELETED)
         return None
 
 
-def _is_cancelled_there(booking: Booking, found: Appointment) -> bool:
-    """Unless the tenant has wished for another status since."""
+def _is_over(booking: Booking, found: Appointment) -> bool:
+    """Deleted, or cancelled unless the tenant has wished for another status since."""
     newer = differences.unsent(booking.wish, booking.synced)
-    return differences.is_cancelled(found) and "appointment_status" not in newer
+    invalid = found.appointment_status == INVALID != booking.wish.get("appointment_status")
+    cancelled = differences.is_cancelled(found) or invalid
+    return found.deleted or (cancelled and "appointment_status" not in newer)
 
 
-def _take_over(attempt: Attempt, found: Appointment) -> None:
+def _how_it_ended(found: Appointment | None) -> tuple[str, str]:
+    """The reason, and the status that HighLevel shows."""
+    if found is None or found.deleted:
+        return DELETED, CANCELLED
+    return GONE, found.appointment_status or CANCELLED
+
+
+def _take_over(attempt: Attempt, found: Appointment) -> dict[str, Any]:
     """Make what somebody changed in HighLevel the wish and the known, before anything is sent."""
     booking = attempt.booking
     seen = differences.shown(found)
@@ -118,9 +176,18 @@ def _take_over(attempt: Attempt, found: Appointment) -> None:
             appointment_status=(found.appointment_status or "")[:32],
             **differences.wish_columns(booking.wish),
         )
+    return changes
 
 
-def _end_changed(attempt: Attempt, answer: Appointment, sent: dict[str, Any], reason: str) -> None:
+def _heard(booking: Booking, found: Appointment | None) -> dict[str, Any]:
+    """What a step read is at least as new as all there was news of when it began."""
+    as_of = Value(found.date_updated if found else None, DateTimeField())
+    return {"news_seen": booking.news, "known_as_of": Greatest("known_as_of", as_of)}
+
+
+def _end_changed(
+    attempt: Attempt, read: Appointment, answer: Appointment, sent: dict[str, Any], reason: str
+) -> None:
     booking = attempt.booking
     attempt.end(
         Status.BOOKED,
@@ -134,18 +201,24 @@ def _end_changed(attempt: Attempt, answer: Appointment, sent: dict[str, Any], re
         failures=0,
         crashes=0,
         error=None,
+        **_heard(booking, read),
         **RESOLVED,
     )
 
 
-GONE = "cancelled in HighLevel"
+GONE, DELETED = "cancelled in HighLevel", "deleted in HighLevel"
 
 
-def _end_cancelled(attempt: Attempt, reason: str) -> None:
+def _end_cancelled(attempt: Attempt, reason: str, status: str = CANCELLED) -> None:
+    booking = attempt.booking
     attempt.end(
         Status.CANCELLED,
         reason=reason,
-        appointment_status=CANCELLED if attempt.booking.appointment_id else "",
+        appointment_status=status if booking.appointment_id else "",
+        # So that HighLevel's letter about it is no news.
+        known={**booking.known, "appointment_status": status},
+        news_seen=booking.news,
+        is_orphaned=False,
         failures=0,
         crashes=0,
         error=None,

@@ -4,10 +4,10 @@ How it is changed afterwards is in changing.py."""
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from appointments import contacts, differences, look, states
+from appointments import contacts, differences, look, orphans, states
 from appointments.attempts import RESOLVED, Attempt, NotNow, lease_time
 from appointments.models import Booking, Intent
 from ghl.errors import SlotUnavailable
@@ -45,15 +45,17 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
     if wait is not None:
         attempt.end(booking.status_while_open, reason="not found yet", again_in=wait, looks=F("looks") + 1)
         return False
-    states.keep(booking, lease_time(), **RESOLVED)
+    with transaction.atomic():
+        states.keep(booking, lease_time(), **RESOLVED)
+        orphans.expect(booking, intent)
     attempt.unresolved = False
     return True
 
 
 def _adopted(attempt: Attempt, sent: dict[str, Any], since: datetime, version: int) -> bool:
-    for found in look.find(attempt, sent, since):
+    for found, as_sent in look.find(attempt, sent, since):
         try:
-            _booked(attempt, found, "found", sent, version, as_sent=differences.is_as_sent(found, sent))
+            _booked(attempt, found, "found", sent, version, as_sent=as_sent)
         except IntegrityError:
             continue  # another booking has just taken it as its own (rule 7)
         return True
@@ -82,6 +84,7 @@ def _booked(
         known=differences.shown(appointment) if as_sent else {},
         synced=sent,
         known_version=version if as_sent else 0,
+        known_as_of=appointment.date_updated if as_sent else None,
         failures=0,
         crashes=0,
         error=None,

@@ -1,6 +1,7 @@
 """How what is wished, what was last carried out and what HighLevel shows differ, field by field.
 Pure: nothing here asks HighLevel or writes a row."""
 
+from datetime import datetime
 from typing import Any
 
 from appointments.times import instant
@@ -8,7 +9,9 @@ from ghl.types import CHANGE_FIELDS, Appointment
 
 Fields = dict[str, Any]
 
-CANCELLED = "cancelled"
+CANCELLED, INVALID = "cancelled", "invalid"
+# An appointment with one of these takes nobody's time.
+ENDINGS = (CANCELLED, INVALID)
 TIMES = frozenset({"start_time", "end_time"})
 # They say how a call is to be made and are no property of the appointment.
 OPTIONS = ("ignore_date_range", "to_notify", "ignore_free_slot_validation")
@@ -77,7 +80,9 @@ def synced_after(wish: Fields, synced: Fields, sent: Fields) -> Fields:
 def known_after(known: Fields, sent: Fields, seen: Fields) -> Fields:
     """What was not sent stays as it was read, so that somebody else's change meanwhile is noticed yet."""
     told = {*sent, *TIMES} if TIMES & sent.keys() else {*sent}
-    return {**known, **{name: seen[name] for name in SHOWN if name in told and name in seen}}
+    # What was sent and is not shown in the answer is known no more: what was sent last counts then.
+    kept = {name: value for name, value in known.items() if name not in sent or name in seen}
+    return {**kept, **{name: seen[name] for name in SHOWN if name in told and name in seen}}
 
 
 def without_unseen(synced: Fields, sent: Fields) -> Fields:
@@ -106,6 +111,22 @@ def taken_over(wish: Fields, synced: Fields, known: Fields, found: Fields) -> Fi
     }
     newer = unsent(wish, synced)
     return {name: value for name, value in changed.items() if name not in newer}
+
+
+def is_news(found: Fields, before: Fields, *, is_first: bool = False) -> bool:
+    """Whether HighLevel shows other than was known before; of its very `first` state only what was seen before."""
+    return any(
+        not same(name, value, before[name]) if name in before else not is_first
+        for name, value in found.items()
+        if name in SHOWN
+    )
+
+
+def is_no_newer(one: datetime | None, other: datetime | None) -> bool:
+    """Whether one state of HighLevel's is surely no newer than another. Two within a whole second cannot be told."""
+    if one is None or other is None:
+        return False
+    return one <= other if one.microsecond else one < other.replace(microsecond=0)
 
 
 def wish_columns(wish: Fields) -> Fields:

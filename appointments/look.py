@@ -4,16 +4,19 @@ wished by now (rule 5), and believes "not found" only once HighLevel can no long
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
 
-from appointments import recurrence
+from appointments import differences, recurrence
 from appointments.attempts import CREATE, Attempt, NotNow
 from appointments.models import Booking, Intent
 from appointments.times import instant
+from ghl.letters import parse_letter
 from ghl.types import Appointment
 from oauth import upstream
+from webhooks.models import Letter
 
 AROUND = timedelta(minutes=1)
 # HighLevel's clock and ours may differ by this much; an older appointment was not made by our call.
@@ -26,21 +29,27 @@ def settle_time() -> timedelta:
     return timedelta(seconds=settings.GHL_SETTLE_SECONDS)
 
 
-def find(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appointment]:
-    """The appointments that a create with the fields `sent` may have made and that no booking owns, likeliest first.
+def find(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[tuple[Appointment, bool]]:
+    """The appointments that a create with the fields `sent` may have made and that no booking owns, likeliest first,
+    each with whether it is there as it was sent.
 
-    Those at their place, oldest first; where there is none, one that somebody has moved since (rule 5). Raises
-    NotNow where something else is to be found out first.
+    Those at their place, oldest first; where there is none, one that somebody has moved, cancelled or deleted since
+    (rule 5): what a letter told of, or what stands elsewhere under the same title. Raises NotNow where something
+    else is to be found out first.
     """
+    booking = attempt.booking
     if sent.get("rrule"):
-        _await_other_series(attempt.booking, sent)
-    at_its_place = _unowned(each for each in _listed(attempt, sent) if _may_be_ours(each, sent, since))
-    return at_its_place or _moved(attempt, sent, since)
+        _await_other_series(booking, sent)
+    at_its_place = _unowned(each for each in _listed(attempt, sent) if is_match(each, booking, sent, since))
+    if not at_its_place and (told_of := _told_of(booking, sent, since)):
+        return [(each, False) for each in told_of]
+    found = at_its_place or _moved(attempt, sent, since)
+    return [(each, differences.is_as_sent(each, sent)) for each in found]
 
 
-def _listed(attempt: Attempt, sent: dict[str, str]) -> list[Appointment]:
+def _listed(attempt: Attempt, sent: dict[str, Any]) -> list[Appointment]:
     first, last = _between(attempt.booking, sent)
-    listed = attempt.ask(
+    return attempt.ask(
         lambda token: upstream.client().events(
             token,
             location_id=sent["location_id"],
@@ -50,15 +59,26 @@ def _listed(attempt: Attempt, sent: dict[str, str]) -> list[Appointment]:
             calls=attempt.calls,
         )
     )
-    return [
-        each
-        for each in listed
-        if each.starts_at == first
-        or (each.is_of_a_series and each.starts_at and first <= each.starts_at <= last)
-    ]
 
 
-def _between(booking: Booking, sent: dict[str, str]) -> tuple[datetime, datetime]:
+def is_match(found: Appointment, booking: Booking, sent: dict[str, Any], since: datetime) -> bool:
+    """Whether it is where a create with these fields put it, and was not there before."""
+    first, last = _between(booking, sent)
+    begins_there = found.starts_at == first or bool(
+        found.is_of_a_series and found.starts_at and first <= found.starts_at <= last
+    )
+    at_its_place = begins_there and found.calendar_id in (None, sent["calendar_id"])
+    return at_its_place and _may_be_ours(found, sent, since)
+
+
+def _told_of(booking: Booking, sent: dict[str, Any], since: datetime) -> list[Appointment]:
+    """What HighLevel wrote of as it was made, wherever it is by now."""
+    letters = Letter.objects.created_for(booking.location_id, sent["contact_id"])
+    made = (parse_letter(each.body).appointment for each in letters)
+    return _unowned(each for each in made if each and is_match(each, booking, sent, since))
+
+
+def _between(booking: Booking, sent: dict[str, Any]) -> tuple[datetime, datetime]:
     """Where it may begin: a series whose rule first comes later than its start has no instance there."""
     if not sent.get("rrule"):
         return (instant(sent["start_time"]),) * 2
@@ -66,7 +86,7 @@ def _between(booking: Booking, sent: dict[str, str]) -> tuple[datetime, datetime
     return min(firsts), max(firsts)
 
 
-def _await_other_series(booking: Booking, sent: dict[str, str]) -> None:
+def _await_other_series(booking: Booking, sent: dict[str, Any]) -> None:
     """One instance shows a whole series: that of an earlier one, of unknown outcome too, would pass for ours.
 
     Of two such series only the later one waits. Others of the same start are twins, which rule 8 keeps apart.
@@ -79,14 +99,14 @@ def _await_other_series(booking: Booking, sent: dict[str, str]) -> None:
         raise NotNow("an earlier series' outcome is unknown", FIRST_LOOK_AFTER)
 
 
-def _may_be_ours(found: Appointment, sent: dict[str, str], since: datetime) -> bool:
+def _may_be_ours(found: Appointment, sent: dict[str, Any], since: datetime) -> bool:
     new = found.date_added is None or found.date_added >= since - CLOCKS_DIFFER
     # An rrule may come to nothing in HighLevel, but nothing comes to a series without one.
     possible = bool(sent.get("rrule")) or not found.is_of_a_series
     return found.contact_id == sent["contact_id"] and new and possible and not found.deleted
 
 
-def _moved(attempt: Attempt, sent: dict[str, str], since: datetime) -> list[Appointment]:
+def _moved(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[Appointment]:
     """What the contact has elsewhere by now under the same title, unless it is another booking's of theirs."""
     if not sent.get("title"):
         return []

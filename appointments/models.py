@@ -36,6 +36,10 @@ class BookingQuerySet(models.QuerySet["Booking"]):
             next_attempt_at__lte=Now(),
         )
 
+    def hear(self) -> int:
+        """There is news of them in HighLevel: the next step, after the one that is under way, is to read it."""
+        return self.update(news=models.F("news") + 1, next_attempt_at=Now())
+
     def claim(self, location_id: str, lease_for: timedelta) -> "Booking | None":
         """Take a lease on the location's oldest due booking; None where there is nothing to do (rule 1).
 
@@ -133,6 +137,14 @@ class Booking(models.Model):
     known = models.JSONField(default=dict, blank=True)
     synced = models.JSONField(default=dict, blank=True)
     known_version = models.PositiveIntegerField(default=0)
+    # The newest of HighLevel's `dateUpdated` that the known holds: held against its other instants only.
+    known_as_of = models.DateTimeField(null=True, blank=True)
+    # Pieces of news from HighLevel, and how many of them the known has taken in.
+    news = models.PositiveIntegerField(default=0)
+    news_seen = models.PositiveIntegerField(default=0)
+    # Its appointment turned up once it was cancelled, and is to be cancelled too (rule 11).
+    is_orphaned = models.BooleanField(default=False)
+    duplicate_suspected = models.BooleanField(default=False)
 
     # The work.
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
@@ -188,6 +200,14 @@ class Booking(models.Model):
             models.Index(
                 fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="booking_due"
             ),
+            models.Index(
+                fields=["location", "contact_id"], condition=Q(intent_open=True), name="booking_unsure"
+            ),
+            models.Index(
+                fields=["location", "calendar_id", "starts_at"],
+                condition=Q(status="booked"),
+                name="booking_to_compare",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -212,6 +232,11 @@ class Booking(models.Model):
         return max(self.next_attempt_at, held_until)
 
     @property
+    def has_news(self) -> bool:
+        """HighLevel is to be asked what has become of its appointment."""
+        return self.news > self.news_seen
+
+    @property
     def is_ended(self) -> bool:
         return self.status in self.ENDED
 
@@ -228,15 +253,59 @@ class Booking(models.Model):
     @property
     def status_while_open(self) -> "Booking.Status":
         """What it shows while work on it goes on."""
+        if self.is_ended:
+            return self.Status(self.status)
         return self.Status.PENDING if self.appointment_id is None else self.Status.BOOKED
 
     @property
     def in_sync(self) -> bool:
         """HighLevel has what is asked for, changes and cancelling included."""
         if self.status == self.Status.CANCELLED:
-            return True
+            return not self.is_orphaned
         settled = self.appointment_id is not None and self.known_version == self.wish_version
         return settled and self.cancel_requested_at is None
+
+
+class LostCreate(models.Model):
+    """A create that HighLevel was taken not to have done. Should its appointment turn up nevertheless, this tells
+    whose it is (rule 11)."""
+
+    booking = models.ForeignKey(Booking, models.CASCADE, related_name="lost_creates", db_index=False)
+    # As they were sent, with columns of their own for what an appointment is told by.
+    fields = models.JSONField()
+    calendar_id = models.CharField(max_length=ID_LENGTH)
+    contact_id = models.CharField(max_length=ID_LENGTH)
+    starts_at = models.DateTimeField()
+    sent_at = models.DateTimeField()
+    # What turned up.
+    appointment_id = models.CharField(max_length=ID_LENGTH, null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["booking", "sent_at"], name="one_lost_create_per_call"),
+        ]
+        indexes = [models.Index(fields=["contact_id", "sent_at"], name="lost_create_contact_sent")]
+
+    def __str__(self) -> str:
+        return f"lost create of {self.booking_id}"
+
+
+class Comparison(models.Model):
+    """When a location's bookings are to be compared with HighLevel's calendars next, and how far that has come."""
+
+    location = models.OneToOneField(Location, models.CASCADE, primary_key=True, related_name="+")
+    # Moved ahead by whoever compares: who does not come back has died, and it is due again.
+    due_at = models.DateTimeField()
+    calls = models.PositiveIntegerField(default=0)
+    # Compared up to here, by calendar and start; empty at the beginning.
+    calendar_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    starts_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["due_at"], name="comparison_due")]
+
+    def __str__(self) -> str:
+        return f"comparison of {self.location_id}"
 
 
 class TimelineEntry(models.Model):

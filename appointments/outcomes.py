@@ -87,7 +87,16 @@ def record(attempt: Attempt, error: Exception) -> None:
 
 def _again(attempt: Attempt, wait: timedelta, *, reason: str, **changes: Any) -> None:
     """Go on later. Nothing of this needs the tenant's attention, so an on-hold booking is pending again."""
-    attempt.end(attempt.booking.status_while_open, reason=reason, again_in=wait, **changes)
+    attempt.end(
+        attempt.booking.status_while_open, reason=reason, again_in=wait, **_unless_in_sync(attempt, changes)
+    )
+
+
+def _unless_in_sync(attempt: Attempt, changes: dict[str, Any]) -> dict[str, Any]:
+    """Where it was only to be read again, what went wrong is no failure of anything the tenant asked for."""
+    if not attempt.booking.in_sync:
+        return changes
+    return {name: value for name, value in changes.items() if name != "error"}
 
 
 def _try_again(attempt: Attempt, error: errors.HighLevelError) -> None:
@@ -119,7 +128,9 @@ def _hold(attempt: Attempt, error: Exception, waiting_for: Account.Waiting) -> N
         Status.ON_HOLD if booking.appointment_id is None else booking.status_while_open,
         reason=waiting_for,
         again_in=timedelta(0),
-        error=described(HOLDS[waiting_for], error, HOLD_DETAILS[waiting_for]),
+        **_unless_in_sync(
+            attempt, {"error": described(HOLDS[waiting_for], error, HOLD_DETAILS[waiting_for])}
+        ),
     )
 
 
@@ -167,15 +178,24 @@ def _refuse(attempt: Attempt, error: errors.Refused) -> None:
 def _give_up(attempt: Attempt, verdict: Booking.Status, failure: dict[str, Any]) -> None:
     """There is nothing more to try: the booking ends, or what was to be changed of it is taken back."""
     booking = attempt.booking
-    if booking.appointment_id is None:
+    if booking.in_sync:
+        # It was only to be read again, and the next comparison comes back to it.
+        attempt.end(booking.status_while_open, reason=failure["code"], news_seen=booking.news)
+    elif booking.appointment_id is None:
         # Its twins go on: one that is never looked for again must not hold them up for ever.
         attempt.end(verdict, reason=failure["code"], error=failure, unresolved_slot=None)
-    elif booking.cancel_requested_at is not None:
+    elif booking.cancel_requested_at is not None or booking.is_orphaned:
         # A cancel never expires; whatever stands in its way may be removed by somebody.
         # An uninstalled location's is following.py's, should the app be installed there again.
         uninstalled = failure["code"] in UNINSTALLED_DETAILS
         again_in = states.NEVER if uninstalled else LONGEST_WAIT
-        attempt.end(Status.BOOKED, reason=failure["code"], again_in=again_in, error=failure)
+        attempt.end(
+            booking.status_while_open,
+            reason=failure["code"],
+            again_in=again_in,
+            error=failure,
+            news_seen=booking.news if uninstalled else booking.news_seen,
+        )
     else:
         take_back(attempt, failure)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import DateTimeField, Value
+from django.db.models import Case, DateTimeField, Value, When
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from appointments import metrics, turns
@@ -46,11 +46,16 @@ def move(
 
     `facts` are written in any case. An outcome never overwrites a wish (rule 9): where the tenant has changed it
     since the version that the outcome is about (`seen`; the one this worker read), `if_wish_stands` is left out,
-    a refusal ends nothing, and the booking is due at once. `noted`: a line of history though the state stays.
+    a refusal ends nothing, and the booking is due at once. So it is where there is news from HighLevel since this
+    worker claimed it, or where it would rest with news that no step has seen. `noted`: a line of history though the
+    state stays.
 
     Raises LeaseLost, or the IntegrityError of a change that collides with another booking.
     """
-    next_attempt_at = Value(None, DateTimeField()) if again_in is None else Now() + again_in
+    if again_in is NEVER and booking.news > facts.get("news_seen", booking.news_seen):
+        again_in = timedelta(0)
+    planned = Value(None, DateTimeField()) if again_in is None else Now() + again_in
+    next_attempt_at = Case(When(news__gt=booking.news, then=Now()), default=planned)
     facts |= {"lease": None, "lease_until": None, "updated_at": Now()}
     with transaction.atomic():
         mine = Booking.objects.filter(pk=booking.pk, lease=booking.lease)

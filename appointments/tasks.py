@@ -3,7 +3,7 @@
 from celery import shared_task
 from celery.worker import state
 
-from appointments import sweeping, working
+from appointments import reconciling, sweeping, working
 
 
 @shared_task
@@ -19,3 +19,8 @@ def _is_stopping() -> bool:
 @shared_task
 def sweep() -> None:
     sweeping.sweep()
+
+
+@shared_task
+def compare() -> None:
+    reconciling.compare_due()

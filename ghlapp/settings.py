@@ -151,6 +151,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": SWEEP_SECONDS,
         "options": {"expires": SWEEP_SECONDS},
     },
+    "compare bookings with HighLevel's calendars": {
+        "task": "appointments.tasks.compare",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "process letters that no message told of": {
         "task": "webhooks.tasks.process_letters",
         "schedule": SWEEP_SECONDS,

@@ -16,9 +16,9 @@ HANDLERS: dict[str, tuple[str, ...]] = {
     "INSTALL": ("oauth.letters.installed",),
     "UNINSTALL": ("oauth.letters.uninstalled",),
     "UPDATE": ("oauth.letters.updated",),
-    "AppointmentCreate": (),
-    "AppointmentUpdate": (),
-    "AppointmentDelete": (),
+    "AppointmentCreate": ("appointments.sync.heard",),
+    "AppointmentUpdate": ("appointments.sync.heard",),
+    "AppointmentDelete": ("appointments.sync.heard",),
 }
 
 
