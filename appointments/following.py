@@ -13,8 +13,10 @@ READER = "appointments"
 AT_ONCE = 100
 
 # What waits for a time that has been overtaken, and cancels that were left until somebody reconnects.
-OPEN = Q(next_attempt_at__gt=Now()) | Q(
-    next_attempt_at__isnull=True, status=Booking.Status.BOOKED, cancel_requested_at__isnull=False
+OPEN = (
+    Q(next_attempt_at__gt=Now())
+    | Q(next_attempt_at__isnull=True, status=Booking.Status.BOOKED, cancel_requested_at__isnull=False)
+    | Q(next_attempt_at__isnull=True, is_orphaned=True)
 )
 # The news may be overtaken: what waits again by now is not to be hurried.
 FREE = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())

@@ -12,7 +12,6 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from appointments import metrics, orphans, sync, turns
 from appointments.look import AROUND
@@ -47,7 +46,7 @@ def compare_due() -> None:
 
 def compare_soon(locations: "QuerySet[Location]") -> int:
     """Have these compared from the beginning by the next `compare_due`; how many is returned."""
-    rows = [Comparison(location=each, due_at=timezone.now()) for each in locations]
+    rows = [Comparison(location=each, due_at=Now()) for each in locations]
     Comparison.objects.bulk_create(
         rows,
         update_conflicts=True,
@@ -70,9 +69,8 @@ def _plan_new() -> None:
     theirs = {"location": OuterRef("pk")}
     worth_it = Exists(_ahead().filter(**theirs)) | Exists(_lost().filter(booking__location=OuterRef("pk")))
     new = Location.objects.filter(worth_it, ~Exists(Comparison.objects.filter(**theirs)))
-    now = timezone.now()
     Comparison.objects.bulk_create(
-        [Comparison(location=each, due_at=now + random.random() * PERIOD) for each in new],  # noqa: S311
+        [Comparison(location=each, due_at=Now() + random.random() * PERIOD) for each in new],  # noqa: S311
         ignore_conflicts=True,
     )
 
@@ -84,8 +82,8 @@ def _claim() -> Comparison | None:
     with transaction.atomic():
         comparison = connected.order_by("due_at").select_for_update(skip_locked=True, of=("self",)).first()
         if comparison is not None:
-            comparison.due_at = timezone.now() + AGAIN_AFTER
-            comparison.save(update_fields=["due_at"])
+            Comparison.objects.filter(pk=comparison.pk).update(due_at=Now() + AGAIN_AFTER)
+            comparison.refresh_from_db(fields=["due_at"])
     return comparison
 
 

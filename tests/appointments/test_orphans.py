@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from prometheus_client import REGISTRY
 
-from appointments import reconciling
+from appointments import reconciling, sweeping
 from appointments.models import Booking, Comparison, LostCreate
 from appointments.times import instant
 from oauth.models import Location
@@ -305,3 +305,21 @@ def test_it_gives_an_appointment_to_one_booking_only(acme: Persona, highlevel: W
 
     assert Booking.objects.filter(appointment_id=entry.id).count() == 1
     assert sorted(Booking.objects.values_list("status", flat=True)) == ["booked", "failed"]
+
+
+def test_it_cancels_it_once_the_app_is_installed_again(
+    acme: Persona, highlevel: World, connect: Callable[[str], Any]
+) -> None:
+    cancel(acme, highlevel)
+    turn_up(highlevel)
+    deliver(letters(highlevel))
+    acme.location.disconnect()
+    sweeping.sweep()
+    work_once()
+    assert (only_booking().is_orphaned, only_booking().next_attempt_at) == (True, None)
+    connect(ACME_LOCATION)
+
+    sweeping.sweep()
+    work_once()
+
+    assert [each.status for each in highlevel.diary.everything()] == ["cancelled"]
