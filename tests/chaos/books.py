@@ -12,6 +12,8 @@ from tests.chaos.tenants import Record
 INACTIVE = ("cancelled", "invalid")
 ENDED = ("rejected", "failed", "cancelled")
 Shown = dict[str, Any]
+# What staff changes it by.
+STAFFS = {"startTime": "start_time", "title": "title"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def _lost(record: Record, booking: Shown, standing: list[Shown]) -> str | None:
 def _lost_at_its_end(record: Record, booking: Shown, standing: list[Shown]) -> str | None:
     if standing:
         return f"{booking['status']}, and appointment {standing[0]['id']} stands"
-    if booking["status"] == "cancelled" and not any(step.kind == "cancel" for step in record.errand.steps):
+    asked = record.is_ended_by_staff or any(step.kind == "cancel" for step in record.errand.steps)
+    if booking["status"] == "cancelled" and not asked:
         return "cancelled, and nobody has asked for that"
     return None
 
@@ -109,9 +112,10 @@ def _lost_in_the_books(record: Record, booking: Shown, standing: list[Shown]) ->
     has = next((each for each in standing if each["id"] == booking["appointmentId"]), None)
     if has is None:
         return f"booked, and no active appointment {booking['appointmentId']} has its title"
-    for name, read in (("startTime", _instant), ("title", str)):
+    for name, read in (("appointmentStatus", str), ("startTime", _instant), ("title", str)):
         if read(has[name]) != read(booking[name]):
             return f"HighLevel has {name} {has[name]}, the booking {booking[name]}"
+    for name, read in (("startTime", _instant), ("title", str)):
         possible = _possible(record, booking, name)
         if read(booking[name]) not in {read(each) for each in possible}:
             return f"{name} is {booking[name]}, and the last accepted wish was {possible[-1]}"
@@ -119,15 +123,20 @@ def _lost_in_the_books(record: Record, booking: Shown, standing: list[Shown]) ->
 
 
 def _possible(record: Record, booking: Shown, name: str) -> list[str]:
-    """The last accepted wish; with an error any of them, for a change that was refused is taken back and says so."""
+    """The last accepted wish; with an error any of them, for a change that was refused is taken back and says so.
+
+    Or what staff made of it, before or after.
+    """
+    by_staff = [act[STAFFS[name]] for act in record.staff if STAFFS[name] in act]
     if not record.wishes:  # never answered: it is what was posted
-        return [record.errand.body[name]]
+        return [*by_staff, record.errand.body[name]]
     accepted = record.wishes if booking["error"] else record.wishes[-1:]
-    return [each[name] for each in (*record.doubtful, *accepted)]
+    return [*by_staff, *(each[name] for each in (*record.doubtful, *accepted))]
 
 
 def _delay(record: Record, booking: Shown) -> float | None:
-    if not is_finished(booking):
+    # What staff did later came later.
+    if not is_finished(booking) or record.staff:
         return None
     wished_at = max(filter(None, (_instant(booking["createdAt"]), record.last_wish_at)))
     return max(0.0, (_instant(booking["updatedAt"]) - wished_at).total_seconds())

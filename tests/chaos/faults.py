@@ -10,6 +10,8 @@ from random import Random
 from typing import Any
 
 from ghlapp.local.processes import stop
+from tests.chaos import accounts
+from tests.chaos.accounts import Act
 from tests.chaos.plan import Errand, Kind, doubtful_twins
 from tests.chaos.stack import LIST_LAG_SECONDS, SETTLE_SECONDS, TIMEOUT_SECONDS, WORKERS, Place, Stack
 
@@ -42,6 +44,15 @@ class Fault:
     settings: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 12
     messages: bool = False
+    # Befall the fault's own locations meanwhile, likewise one after the other; `locations`: how many these are.
+    acts: tuple[Act, ...] = ()
+    locations: int | None = None
+    # Looks back once everything is finished.
+    review: Callable[[Stack], None] = lambda _: None
+    # People change in HighLevel what was booked.
+    staff: bool = False
+    # News may have been lost: both sides are compared afterwards, as the product does from time to time.
+    reconciles: bool = False
     # What is booked meanwhile, where it is not the usual mixture.
     errands: Kind | None = None
     needs: Callable[[Stack], str | None] = lambda _: None
@@ -258,6 +269,32 @@ def _of_every_kind(random: Random, errands: list[Errand]) -> list[Order]:
 # These keep to their own locations, so all of them can be had at once, each alone for its bookings.
 UPSTREAM: dict[str, Fault] = {name: Fault(upstream(*variants)) for name, variants in VARIANTS.items()}
 
+# What befalls accounts keeps to its own locations too. Sandbox accounts have 25 calls in ten seconds.
+SMALL = {"rate_limit_burst": 25}
+ACCOUNTS: dict[str, Fault] = {
+    "storm_429": Fault(acts=(accounts.storm,), pause=(0.5, 3), locations=4, settings=SMALL, seconds=24),
+    "suspended": Fault(acts=(accounts.suspend,), seconds=24),
+    "reconnected": Fault(acts=(accounts.revoke_consent,), seconds=24),
+    "reinstalled": Fault(acts=(accounts.uninstall,), seconds=24, reconciles=True),
+}
+
+BAD_LETTERS = {"letters_lost_share": 0.3, "letters_doubled_share": 0.3, "letters_shuffled_seconds": 4.0}
+# These are HighLevel's as a whole: one at a time.
+WIDE: dict[str, Fault] = {
+    "quota_zero": Fault(acts=(accounts.run_out,), pause=(1, 4), locations=12, seconds=24),
+    "down_a_minute": Fault(
+        acts=(accounts.go_down,),
+        pause=(1, 2),
+        locations=4,
+        settings=SMALL,
+        seconds=50,
+        review=accounts.review_return,
+    ),
+    "letters_bad": Fault(upstream(*VARIANTS["cut_after"]), settings=BAD_LETTERS),
+    "staff_changes": Fault(staff=True, seconds=24),
+    "staff_unheard": Fault(staff=True, settings=BAD_LETTERS, seconds=24, reconciles=True),
+}
+
 # So that whatever is killed or stopped meanwhile has calls in flight.
 SLOWLY = {"latency_seconds": 0.3}
 # These are everybody's: one at a time.
@@ -317,4 +354,4 @@ COMMON: dict[str, Fault] = {
         messages=True,
     ),
 }
-FAULTS: dict[str, Fault] = {**UPSTREAM, **COMMON}
+FAULTS: dict[str, Fault] = {**UPSTREAM, **ACCOUNTS, **WIDE, **COMMON}

@@ -10,10 +10,11 @@ from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
 QUEUE, READY = "wake-ups", "turns:ready"
-CONVERGE, SWEEP, REFRESH = (
+CONVERGE, SWEEP, REFRESH, LETTERS = (
     "appointments.tasks.converge",
     "appointments.tasks.sweep",
     "oauth.tasks.refresh_due_tokens",
+    "webhooks.tasks.process_letters",
 )
 EVERY_SECONDS = 0.15
 MOST_WAITING = 100
@@ -53,6 +54,7 @@ class Messages:
         self._app.send_task(SWEEP, retry=False)
         if self._random.random() < 0.1:
             self._app.send_task(REFRESH, retry=False)
+        self._app.send_task(LETTERS, retry=False)
         for location_id in self._random.sample(self._locations, min(4, len(self._locations))):
             self._redis.zadd(READY, {location_id: 0})
             for _ in range(2):

@@ -45,6 +45,10 @@ class Process:
             stop(self._process, signal.SIGTERM, STOP_SECONDS)
             self._process = None
 
+    def signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(number)
+
     def ensure(self) -> str | None:
         """Running, whatever was done to it; says so where it had ended without being killed or stopped by us."""
         if self._process is None:

@@ -4,45 +4,59 @@ What the faults are is faults.py; how a batch is judged is books.py."""
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
 import httpx2
 
 from ghlapp.local.processes import StartError
+from tests.chaos.accounts import Act
 from tests.chaos.books import Verdict, is_finished, judge
-from tests.chaos.faults import COMMON, FAULTS, UPSTREAM, Fault
+from tests.chaos.faults import ACCOUNTS, COMMON, FAULTS, UPSTREAM, WIDE, Fault
 from tests.chaos.messages import Messages
 from tests.chaos.plan import Batch, Errand
 from tests.chaos.stack import SETTLE_SECONDS, TENANTS, TIMEOUT_SECONDS, Place, Stack
+from tests.chaos.staff import Staff
 from tests.chaos.tenants import Market
 
 # No booking may be unfinished longer than this after the faults have ended.
 FINISH_SECONDS = 300
+# News by letter, or by a comparison of both sides, has come by then.
+NEWS_SECONDS = 60
 POLL_SECONDS = 1.0
 PAGE = 100
 BACK_SECONDS = 60
-# All of UPSTREAM at once, each in locations of its own.
-ALL_UPSTREAM = "upstream"
+# All of UPSTREAM or ACCOUNTS at once, each in locations of its own.
+ALL_UPSTREAM, ALL_ACCOUNTS = "upstream", "accounts"
+APART = {ALL_UPSTREAM: UPSTREAM, ALL_ACCOUNTS: ACCOUNTS}
 # Tenants stop asking for new bookings before the faults end, so that each has its fair share of them.
 ASKING_SHARE = 0.75
 
 
+Shares = dict[str, list[Place]]
+Paused = tuple[Callable[[Stack, Random], None], tuple[float, float]]
+
+
 @dataclass(frozen=True)
 class Scene:
-    """One batch: how many bookings under each of its faults, which either share all places or have some each."""
+    """One batch: how many bookings under each of its faults, which either share all places or have some each.
+
+    `apart` is then the name that all of them go by.
+    """
 
     faults: dict[str, int]
-    apart: bool = False
+    apart: str = ""
     # How long the faults last, where it is not for them to say.
     seconds: float | None = None
 
     @property
     def title(self) -> str:
-        return ALL_UPSTREAM if self.apart else " + ".join(self.faults)
+        return self.apart or " + ".join(self.faults)
 
     def command(self, seed: int) -> str:
         """What repeats it: the same plan, at least, for what the machine's scheduler does nobody has a seed."""
@@ -61,6 +75,8 @@ class Run:
     details: list[str] = field(default_factory=list)
     # Processes that ended without our doing; the stack's guardian would have to start them again.
     ended: int = 0
+    # What was not as it should be, though nothing was lost or doubled.
+    complaints: list[str] = field(default_factory=list)
     _batches: int = 0
     _began_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     # What repeats the batch of a booking, by its token.
@@ -74,17 +90,20 @@ class Run:
         random = Random(f"{seed} {scene.title}")
         began, began_at = time.monotonic(), datetime.now(UTC)
         seconds = scene.seconds or max(fault.seconds for fault in faults.values())
-        errands, orders = self._plan(seed, scene, faults, random, ASKING_SHARE * seconds)
+        shares = _shares(self.stack.places, faults, apart=bool(scene.apart))
+        errands, orders = self._plan(seed, scene, shares, random, ASKING_SHARE * seconds)
         market = Market(self.stack, self.answers, self.missing)
         with ExitStack() as closing:
             closing.callback(self.stack.restore)
             self._set_up(faults, orders, closing, errands)
             market.open(errands, seed)
-            self._deal(faults, random, seconds)
+            self._let_staff_in(faults, market, closing, seed)
+            self._deal(faults, shares, random, seconds)
         faults_over = time.monotonic()
         market.close()
-        bookings = self._wait_until_finished(began_at, faults_over)
-        verdicts = judge(market.records, bookings, self.stack.desk.appointments())
+        verdicts = self._settled(faults, market, began_at, faults_over)
+        for fault in faults.values():
+            fault.review(self.stack)
         self.verdicts += verdicts
         self._commands.update({each.record.errand.token: scene.command(seed) for each in verdicts})
         self._report(seed, scene, verdicts, (faults_over - began, time.monotonic() - faults_over))
@@ -106,13 +125,13 @@ class Run:
     # --- Before and meanwhile -----------------------------------------------------------------------------
 
     def _plan(
-        self, seed: int, scene: Scene, faults: dict[str, Fault], random: Random, seconds: float
+        self, seed: int, scene: Scene, shares: Shares, random: Random, seconds: float
     ) -> tuple[list[Errand], list[dict[str, Any]]]:
         errands: list[Errand] = []
         orders: list[dict[str, Any]] = []
-        shares = _shares(self.stack.places, list(faults), apart=scene.apart)
-        for number, (name, fault) in enumerate(faults.items()):
-            batch = Batch(random, self._batches, f"s{seed}b{self._batches}f{number}", shares[name], seconds)
+        for number, (name, places) in enumerate(shares.items()):
+            fault = FAULTS[name]
+            batch = Batch(random, self._batches, f"s{seed}b{self._batches}f{number}", places, seconds)
             drawn = batch.errands(name, scene.faults[name], fault.errands)
             errands += drawn
             orders += fault.orders(random, drawn)
@@ -133,19 +152,43 @@ class Run:
             places = sorted({each.place.location_id for each in errands})
             closing.enter_context(Messages(self.stack.redis_url, places))
 
-    def _deal(self, faults: dict[str, Fault], random: Random, seconds: float) -> None:
-        """From the main thread, which children of the stack must be started by."""
+    def _let_staff_in(self, faults: dict[str, Fault], market: Market, closing: ExitStack, seed: int) -> None:
+        theirs = [each for each in market.records if faults[each.errand.fault].staff]
+        if theirs:
+            closing.enter_context(Staff(self.stack.desk.url, theirs, f"{seed} staff"))
+
+    def _deal(self, faults: dict[str, Fault], shares: Shares, random: Random, seconds: float) -> None:
+        """Strokes from the main thread, which children of the stack must be started by; acts beside them."""
         until = time.monotonic() + seconds
         strokes = [(stroke, fault.pause) for fault in faults.values() for stroke in fault.strokes]
-        while (left := until - time.monotonic()) > 0:
-            if not strokes:
-                time.sleep(left)
-                continue
-            stroke, pause = random.choice(strokes)
-            time.sleep(min(random.uniform(*pause), left))
-            stroke(self.stack, random)
+        with ThreadPoolExecutor(len(faults)) as pool:
+            acting = [
+                pool.submit(
+                    _one_by_one, self.stack, Random(random.random()), until, _acts(fault, shares[name])
+                )
+                for name, fault in faults.items()
+            ]
+            _one_by_one(self.stack, random, until, strokes)
+        for each in acting:
+            each.result()
 
     # --- Afterwards ---------------------------------------------------------------------------------------
+
+    def _settled(
+        self, faults: dict[str, Fault], market: Market, since: datetime, faults_over: float
+    ) -> list[Verdict]:
+        """The verdicts once everything is finished, and news of what staff did has had the time to come."""
+        bookings = self._wait_until_finished(since, faults_over)
+        if any(fault.reconciles for fault in faults.values()) and self.stack.can_reconcile:
+            self.stack.reconcile()
+        until = time.monotonic() + NEWS_SECONDS
+        while True:
+            verdicts = judge(market.records, bookings, self.stack.desk.appointments())
+            comes = any(fault.staff or fault.reconciles for fault in faults.values())
+            if not comes or all(each.good for each in verdicts) or time.monotonic() > until:
+                return verdicts
+            time.sleep(POLL_SECONDS)
+            bookings = list(self._bookings(since))
 
     def _wait_until_finished(self, since: datetime, faults_over: float) -> list[dict[str, Any]]:
         until = faults_over + FINISH_SECONDS
@@ -155,6 +198,8 @@ class Run:
             bookings = list(self._bookings(since))
             if all(map(is_finished, bookings)) or time.monotonic() > until:
                 return bookings
+            # What was in flight when the faults ended may have begun such a wait.
+            self.stack.cut_waits_short()
             time.sleep(POLL_SECONDS)
 
     def _bookings(self, since: datetime) -> Iterator[dict[str, Any]]:
@@ -185,10 +230,12 @@ class Run:
             f"seed {seed:<3} {scene.title:<18} {len(accepted):>4} accepted in {seconds[0]:.0f} s, "
             f"finished after {seconds[1]:.0f} s more: lost {lost}, doubled {doubled}"
         )
-        for note in self.stack.news:
+        for note in (*self.stack.news, *self.stack.remarks):
             self.say(f"         {note}")
         self.ended += len(self.stack.news)
-        self.stack.news.clear()
+        self.complaints += self.stack.complaints
+        for told in (self.stack.news, self.stack.remarks, self.stack.complaints):
+            told.clear()
         for verdict in verdicts:
             if not verdict.good:
                 self._tell(verdict)
@@ -239,10 +286,27 @@ def _told(http: httpx2.Client, booking_id: str) -> Iterator[str]:
         yield f"{entry['at']}  {said}"
 
 
-def _shares(places: list[Place], names: list[str], *, apart: bool) -> dict[str, list[Place]]:
-    if not apart:
-        return dict.fromkeys(names, places)
-    return {name: places[number :: len(names)] for number, name in enumerate(names)}
+def _shares(places: list[Place], faults: dict[str, Fault], *, apart: bool) -> Shares:
+    theirs = [places[number :: len(faults)] if apart else places for number in range(len(faults))]
+    return {name: mine[: faults[name].locations] for name, mine in zip(faults, theirs, strict=True)}
+
+
+def _acts(fault: Fault, places: list[Place]) -> list[Paused]:
+    return [(partial(_done_to, places, act), fault.pause) for act in fault.acts]
+
+
+def _done_to(places: list[Place], act: Act, stack: Stack, random: Random) -> None:
+    act(stack, random, places)
+
+
+def _one_by_one(stack: Stack, random: Random, until: float, strokes: list[Paused]) -> None:
+    while (left := until - time.monotonic()) > 0:
+        if not strokes:
+            time.sleep(left)
+            continue
+        stroke, pause = random.choice(strokes)
+        time.sleep(min(random.uniform(*pause), left))
+        stroke(stack, random)
 
 
 # --- Which faults, in which order -------------------------------------------------------------------------
@@ -252,16 +316,19 @@ COMMON_PER_SEED = 2
 
 
 def scenes(seed: int, bookings: int) -> list[Scene]:
-    """A seed's batches: all faults of HighLevel's at once in their own locations, two of the common ones alone, in
-    turn from seed to seed, and everything together."""
+    """A seed's batches: what HighLevel does to calls, and what befalls accounts, all of it at once in locations of
+    its own; one of what is HighLevel's as a whole and two of the common ones alone, in turn from seed to seed; and
+    everything together."""
     alone = [name for name in COMMON if name != "everything"]
     first = (seed - 1) * COMMON_PER_SEED
     turn = [alone[(first + number) % len(alone)] for number in range(COMMON_PER_SEED)]
-    each = bookings // 5
+    each = bookings // 10
     return [
-        _upstream(bookings - each * (COMMON_PER_SEED + 1)),
+        _apart(ALL_UPSTREAM, bookings - each * (6 + COMMON_PER_SEED)),
+        _apart(ALL_ACCOUNTS, each * 2),
+        Scene({list(WIDE)[(seed - 1) % len(WIDE)]: each * 2}),
         *(Scene({name: each}) for name in turn),
-        Scene({"everything": each}),
+        Scene({"everything": each * 2}),
     ]
 
 
@@ -271,19 +338,20 @@ def chosen(names: list[str], bookings: int, seconds: float | None, *, together: 
     if together:
         return [Scene(dict.fromkeys(names, share), seconds=seconds)]
     return [
-        _upstream(share, seconds) if name == ALL_UPSTREAM else Scene({name: share}, seconds=seconds)
+        _apart(name, share, seconds) if name in APART else Scene({name: share}, seconds=seconds)
         for name in names
     ]
 
 
-def _upstream(bookings: int, seconds: float | None = None) -> Scene:
-    return Scene(dict.fromkeys(UPSTREAM, bookings // len(UPSTREAM)), apart=True, seconds=seconds)
+def _apart(name: str, bookings: int, seconds: float | None = None) -> Scene:
+    faults = APART[name]
+    return Scene(dict.fromkeys(faults, bookings // len(faults)), apart=name, seconds=seconds)
 
 
 def short_scenes() -> list[Scene]:
     """The most telling ones, with few bookings each and less time."""
     return [
-        _upstream(60, seconds=9),
+        _apart(ALL_UPSTREAM, 60, seconds=9),
         Scene({"worker_killed": 30}, seconds=9),
         Scene({"redis_restarted": 20}, seconds=5),
         Scene({"everything": 40}, seconds=16),

@@ -8,11 +8,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
+import psycopg
 import redis
 
 from ghlapp.local import commands
@@ -27,11 +30,20 @@ from tests.servers import SETTINGS
 TIMEOUT_SECONDS, SETTLE_SECONDS = 1, 3
 LIST_LAG_SECONDS = 1.0
 TOKEN_SECONDS = 86_399
+# HighLevel's own: calls in any ten seconds, and in a day.
+BURST, DAILY_QUOTA = 100, 200_000
 READY_SECONDS = 60
 INSTALLS = 3
 TENANTS = ("acme", "globex")
 WORKERS = ("worker-1", "worker-2")
+DOOR = ("python", "-m", "tests.chaos.door")
 FAKETIME = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+
+
+CUT_SHORT = """
+UPDATE oauth_location SET not_before = statement_timestamp()
+WHERE not_before > statement_timestamp() AND waiting_for IN ('daily_quota', 'suspended')
+"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,11 @@ class Stack:
         self.places: list[Place] = []
         self.keys: dict[str, str] = {}
         self.news: list[str] = []
+        # What a batch's faults have to say: worth telling, or not as it should be.
+        self.remarks: list[str] = []
+        self.complaints: list[str] = []
+        # Since when HighLevel answers again.
+        self.back_at: datetime | None = None
         self.clock_file = instance / "clock"
         self.faketime = next(iter(sorted(FAKETIME)), None)
         self._closing = ExitStack()
@@ -103,6 +120,13 @@ class Stack:
         if self.valkey.process and self.valkey.process.poll() is None:
             self.valkey.process.send_signal(signal.SIGCONT)
 
+    def shut_door(self) -> None:
+        """Connections to the sandbox are refused; the control desk has an entrance of its own."""
+        self.processes["door"].signal(signal.SIGUSR1)
+
+    def open_door(self) -> None:
+        self.processes["door"].signal(signal.SIGUSR2)
+
     def restore(self) -> None:
         """Everything as it was before any fault; whoever had ended without our doing is started again, and noted."""
         for server in (self.postgres, self.valkey):
@@ -113,15 +137,36 @@ class Stack:
             self.processes["worker-2"].stop()
             self.clock_file.unlink()
         self.news += filter(None, [process.ensure() for process in self.processes.values()])
+        self.open_door()
         self.desk.clear()
         self.desk.set(
-            list_lag_seconds=LIST_LAG_SECONDS, latency_seconds=0, access_token_seconds=TOKEN_SECONDS
+            list_lag_seconds=LIST_LAG_SECONDS,
+            latency_seconds=0,
+            access_token_seconds=TOKEN_SECONDS,
+            rate_limit_burst=BURST,
+            rate_limit_daily=DAILY_QUOTA,
+            letters_lost_share=0,
+            letters_doubled_share=0,
+            letters_shuffled_seconds=0,
         )
+
+    def reconcile(self) -> None:
+        """As an operator does who will not wait for the product to do it by itself."""
+        self._manage("reconcile")
+
+    @cached_property
+    def can_reconcile(self) -> bool:
+        return "reconcile" in self._manage("help", "--commands").split()
+
+    def cut_waits_short(self) -> None:
+        """As an operator does who knows that HighLevel would answer now: by itself it is asked once an hour."""
+        with psycopg.connect(self._servers.urls["DATABASE_URL"], autocommit=True) as database:
+            database.execute(CUT_SHORT)
 
     # --- Coming up ----------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        port, sandbox_port = free_port(0), free_port(0)
+        port, sandbox_port, self._door_port = free_port(0), free_port(0), free_port(0)
         self.url, self.desk = f"http://{LOOPBACK}:{port}", Desk(f"http://{LOOPBACK}:{sandbox_port}")
         for folder in (self.logs, self.instance / "metrics"):
             folder.mkdir(exist_ok=True)
@@ -139,6 +184,7 @@ class Stack:
         serve = commands.SERVE
         table = {
             "sandbox": (*commands.SANDBOX, *commands.LETTERS),
+            "door": (*DOOR, "--port", str(self._door_port), "--behind", str(sandbox_port)),
             "web": serve["web"],
             **{name: (*serve["worker"], "--hostname", f"{name}@%h") for name in WORKERS},
             "beat": serve["beat"],
@@ -153,7 +199,7 @@ class Stack:
             **SETTINGS,
             **self._servers.urls,
             "PUBLIC_URL": self.url,
-            "GHL_API_BASE_URL": self.desk.url,
+            "GHL_API_BASE_URL": f"http://{LOOPBACK}:{self._door_port}",
             "GHL_INSTALL_URL": f"{self.desk.url}/v2/oauth/chooselocation",
             "GHL_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
             "GHL_SETTLE_SECONDS": str(SETTLE_SECONDS),
@@ -192,7 +238,7 @@ class Stack:
         for place in self.places:
             self.desk.set_seats(place.calendar_id, place.seats)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(self._install, self.places))
+            list(pool.map(self.install, self.places))
             self.keys = dict(zip(TENANTS, pool.map(self._issue_key, TENANTS), strict=True))
 
     def _issue_key(self, tenant: str) -> str:
@@ -200,7 +246,7 @@ class Stack:
         named = [word for each in theirs for word in ("--location", each)]
         return self._manage("issue_api_key", "--tenant", tenant, *named).strip()
 
-    def _install(self, place: Place) -> None:
+    def install(self, place: Place) -> None:
         form = {
             "response_type": "code",
             "client_id": SETTINGS["GHL_CLIENT_ID"],

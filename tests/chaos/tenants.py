@@ -37,6 +37,13 @@ class Record:
     last_wish_at: datetime | None = None
     # A cancel was accepted while the booking had not ended, and nothing was retried since.
     cancelled: bool = False
+    # What staff did to its appointment in HighLevel, or tried to, oldest first.
+    staff: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_ended_by_staff(self) -> bool:
+        """Perhaps: the last act may have come too late."""
+        return any(act.get("delete") or act.get("status") == "cancelled" for act in self.staff)
 
     @property
     def wish(self) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """How a booking is judged: each way in which it can be lost or doubled, and those in which it is as it should be."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,7 @@ def booking(**changes: Any) -> dict[str, Any]:
         "status": "booked",
         "inSync": True,
         "appointmentId": "a1",
+        "appointmentStatus": "confirmed",
         "error": None,
         "createdAt": "2030-01-01T00:00:00Z",
         "updatedAt": "2030-01-01T00:00:02.5Z",
@@ -46,6 +48,7 @@ def verdict(record: Record, bookings: list[dict[str, Any]], appointments: list[d
 
 
 GONE = {"appointmentStatus": "cancelled"}
+NO_SHOW = {"appointmentStatus": "noshow"}
 REJECTED = {"status": "rejected", "inSync": False, "appointmentId": None}
 
 
@@ -112,6 +115,46 @@ def test_it_is_lost(known: Record, bookings: list[Any], appointments: list[Any],
 )
 def test_it_is_doubled(bookings: list[Any], appointments: list[Any]) -> None:
     assert verdict(record(), bookings, appointments).doubled
+
+
+def test_what_staff_did_is_as_it_should_be_where_both_sides_say_so() -> None:
+    moved = record(staff=[{"start_time": LATER["startTime"]}])
+    marked = record(staff=[{"status": "noshow"}])
+    ended = record(staff=[{"delete": True}])
+
+    assert verdict(moved, [booking(**LATER)], [appointment(**LATER)]).good
+    assert verdict(moved, [booking()], [appointment()]).good
+    assert verdict(marked, [booking(**NO_SHOW)], [appointment(**NO_SHOW)]).good
+    assert verdict(ended, [booking(status="cancelled")], []).good
+
+
+@pytest.mark.parametrize(
+    ("act", "shown", "appointments", "why"),
+    [
+        ({"start_time": LATER["startTime"]}, {}, [appointment(**LATER)], "HighLevel has startTime"),
+        (
+            {"status": "noshow"},
+            {},
+            [appointment(appointmentStatus="noshow")],
+            "HighLevel has appointmentStatus",
+        ),
+        ({"delete": True}, {}, [], "no active appointment"),
+        (
+            {"title": "other"},
+            {"status": "cancelled"},
+            [appointment()],
+            "cancelled, and appointment a1 stands",
+        ),
+        ({"title": "other"}, {"status": "cancelled"}, [], "nobody has asked for that"),
+        ({"title": "other"}, LATER, [appointment(**LATER)], "the last accepted wish"),
+    ],
+)
+def test_what_staff_did_is_lost_where_the_two_sides_differ(
+    act: dict[str, Any], shown: dict[str, Any], appointments: list[Any], why: str
+) -> None:
+    known = replace(record(staff=[act]), errand=replace(record().errand, steps=()))
+
+    assert why in (verdict(known, [booking(**shown)], appointments).lost or "")
 
 
 def test_the_delay_counts_from_the_last_wish() -> None:

@@ -8,8 +8,10 @@ from django.conf import settings
 
 from ghlapp.celery import app
 from sandbox.faults import Fault as SandboxFault
+from sandbox.settings import Settings as SandboxSettings
 from tests.chaos import messages
-from tests.chaos.faults import COMMON, FAULTS, LONGEST_HANG, UPSTREAM
+from tests.chaos.accounts import OUTAGES
+from tests.chaos.faults import FAULTS, LONGEST_HANG
 from tests.chaos.plan import Batch, Errand
 from tests.chaos.runs import scenes
 from tests.chaos.stack import LIST_LAG_SECONDS, SETTLE_SECONDS, TIMEOUT_SECONDS, Place
@@ -54,7 +56,7 @@ def test_a_full_run_has_every_fault_and_all_its_bookings() -> None:
     assert all(count >= 100 for count in planned.values())
 
 
-@pytest.mark.parametrize("name", [*UPSTREAM, *COMMON])
+@pytest.mark.parametrize("name", FAULTS)
 def test_the_sandbox_takes_the_orders_of(name: str) -> None:
     fault = FAULTS[name]
     for order in fault.orders(
@@ -63,6 +65,16 @@ def test_the_sandbox_takes_the_orders_of(name: str) -> None:
         ordered = SandboxFault(**order)
         # The condition of the promise: done, and seen, in time.
         assert not ordered.kind.startswith("hang") or ordered.seconds <= LONGEST_HANG
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_sandbox_takes_the_settings_of(name: str) -> None:
+    SandboxSettings().change(FAULTS[name].settings)
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_the_sandbox_knows_how_to_be_down(kind: str) -> None:
+    assert kind == "refused" or SandboxFault(kind, times=None)  # type: ignore[arg-type]
 
 
 def test_highlevel_keeps_the_condition_of_the_promise() -> None:
@@ -74,5 +86,5 @@ def test_highlevel_keeps_the_condition_of_the_promise() -> None:
 def test_the_extra_messages_are_ones_that_the_workers_know() -> None:
     app.loader.import_default_modules()
 
-    assert {messages.CONVERGE, messages.SWEEP, messages.REFRESH} <= set(app.tasks)
+    assert {messages.CONVERGE, messages.SWEEP, messages.REFRESH, messages.LETTERS} <= set(app.tasks)
     assert settings.CELERY_TASK_DEFAULT_QUEUE == messages.QUEUE
