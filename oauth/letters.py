@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ghl.letters import Letter
-from oauth import installs, reconciling, vault
+from oauth import inquiries, installs, vault
 from oauth.installs import CHECK, locked
 from oauth.instants import IAT_STEP
 from oauth.models import ID_LENGTH, Account, Agency, Location, Token
@@ -48,7 +48,7 @@ def uninstalled(letter: Letter) -> None:
     if _is_older(account, letter.sent_at):
         log.info("%s was installed after the UNINSTALL", account.pk)
         installs.outlive(account, letter.sent_at)
-    elif _is_unsure(account, letter.sent_at) and reconciling.is_installed(account):
+    elif _is_unsure(account, letter.sent_at) and inquiries.is_installed(account):
         installs.outlive(account, letter.sent_at)
     else:
         _end(account, letter.sent_at)
@@ -109,12 +109,24 @@ def _location_installed(letter: Letter, location_id: str) -> None:
     agency = Agency.objects.filter(pk=letter.company_id).first() if letter.company_id else None
     if agency is None and not Location.objects.filter(pk=location_id, agency__isnull=False).exists():
         # Of a sub-account made later HighLevel may leave the company out.
-        agency = reconciling.agency_that_lists(location_id)
+        agency = inquiries.agency_that_lists(location_id)
     with transaction.atomic():
         location = locked(Location, location_id)
-        installs.note_install(location, letter.sent_at, agency, version_id=_version_id(letter))
+        if not _went_with_its_agency(location, agency, letter.sent_at):
+            installs.note_install(location, letter.sent_at, agency, version_id=_version_id(letter))
     if location.agency_id and location.mint_due_at:
         vault.MINT.send(location.agency_id)
+
+
+def _went_with_its_agency(location: Location, agency: Agency | None, sent_at: datetime | None) -> bool:
+    """Whether the agency's uninstall, which came here first, was of this install too.
+
+    Nothing tells one that came with the agency from one of the location's own, but the token that came with that.
+    """
+    agency = agency or location.agency
+    ended = agency.uninstalled_as_of if agency else None
+    is_older = ended is not None and sent_at is not None and sent_at <= ended
+    return is_older and not Token.objects.of(location).exists()
 
 
 def _holds_token(location_id: str) -> bool:

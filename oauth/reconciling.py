@@ -1,9 +1,9 @@
-"""Asking HighLevel where the app is installed, and bringing our rows in line: letters get lost, in both directions.
+"""Bringing our rows in line with where HighLevel has the app, in both directions: letters get lost.
 It is done for an agency as soon as it is connected, for everybody once a day, and by `manage.py reconcile`."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -11,21 +11,17 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from ghl.errors import HighLevelError, LocationForbidden, Refused
-from ghl.types import Call, InstalledLocation, InstallPage, LocationDetails
-from oauth import calling, installs, upstream, vault
+from ghl.errors import HighLevelError
+from ghl.types import InstalledLocation
+from oauth import calling, inquiries, installs, vault
 from oauth.installs import locked
 from oauth.instants import is_surely_before, latest
 from oauth.keeping import NeedsReconnect, TokenUnavailable
-from oauth.minting import AT_ONCE, IN_TURN
 from oauth.models import Account, Agency, Location, Token
 
 log = logging.getLogger(__name__)
 A = TypeVar("A", Agency, Location)
 
-PAGE = 100
-# A letter without a company is looked up in so many agencies at most; the daily check finds the others'.
-MOST_AGENCIES = 20
 # A check that its worker did not live to end, or that got no answer, is begun anew.
 AGAIN_AFTER = timedelta(minutes=10)
 IN_A_ROW_SECONDS = 60.0
@@ -69,7 +65,7 @@ def check_agency(agency: Agency) -> None:
     known = _known(agency)
     listed: set[str] = set()
     try:
-        for page in _pages(agency):
+        for page in inquiries.pages(agency):
             _note_listed(agency, page.locations, known)
             listed |= {each.id for each in page.locations}
     except NeedsReconnect:
@@ -89,26 +85,6 @@ def _known(agency: Agency) -> dict[str, datetime | None]:
     """When its locations were uninstalled, as far as is known before HighLevel is asked."""
     theirs = Location.objects.filter(Q(agency=agency) | Q(agency=None))
     return dict(theirs.values_list("pk", "uninstalled_as_of"))
-
-
-def _pages(agency: Agency) -> Iterator[InstallPage]:
-    skip = 0
-    while True:
-        page = _page(agency, skip=skip)
-        yield page
-        # HighLevel's own count is of all the locations, installed or not.
-        if len(page.locations) < PAGE:
-            return
-        skip += PAGE
-
-
-def _page(agency: Agency, *, skip: int = 0, location_id: str | None = None) -> InstallPage:
-    def ask(token: str, calls: list[Call]) -> InstallPage:
-        return upstream.client().installed_locations(
-            token, agency.pk, skip=skip, limit=PAGE, location_id=location_id, calls=calls
-        )
-
-    return calling.ask(vault.AgencyTokens(agency.pk), agency, IN_TURN, ask)
 
 
 def _note_listed(
@@ -158,101 +134,41 @@ def _not_listed(agency: Agency, listed: set[str], known: dict[str, datetime | No
 
 def check_location(location: Location) -> None:
     """Bring one location in line with what HighLevel says of it. Raises as `check_agency` does."""
-    known_end = location.uninstalled_as_of
-    listed, reached = _listing(location), _is_reached(location)
-    if listed is not None and location.agency is not None:
-        with transaction.atomic():
-            now = locked(Location, location.pk)
+    known_end, before = location.uninstalled_as_of, _version(location)
+    listed, reached = inquiries.listing(location), inquiries.is_reached(location)
+    if listed is None and reached is None and not inquiries.has_agency(location):
+        raise NeedsReconnect("Nobody holds a token to ask with")
+    with transaction.atomic():
+        now = locked(Location, location.pk)
+        # News that came in since, or a token, is newer than the answer.
+        is_overtaken = _version(now) != before
+        if listed is not None and location.agency is not None:
             _note(now, listed, location.agency, known_end)
-            if reached is False and _is_unchanged(now, location):
-                installs.replace_token(now)
-        vault.MINT.send(location.agency.pk)
-    elif reached is False or (reached is None and _has_agency(location)):
-        _end(location)
+        if reached is False and not is_overtaken and (listed is not None or _has_newer_install(now)):
+            installs.replace_token(now)
+        elif listed is None and not reached and not is_overtaken:
+            _end(now)
     _checked(location)
 
 
+def _version(location: Location) -> tuple[object, ...]:
+    token = Token.objects.of(location).values_list("version", flat=True).first()
+    return location.installed_as_of, location.uninstalled_as_of, token
+
+
+def _has_newer_install(location: Location) -> bool:
+    """Whether HighLevel told of an install that the token is too old for, and of which it says nothing."""
+    token = Token.objects.of(location).first()
+    is_newer = token is not None and is_surely_before(token.issued_at, location.installed_as_of)
+    return is_newer and not inquiries.has_agency(location)
+
+
 def _end(location: Location) -> None:
-    with transaction.atomic():
-        now = locked(Location, location.pk)
-        # An install since we asked is newer than the answer.
-        if now.status == Account.Status.UNINSTALLED or not _is_unchanged(now, location):
-            return
-        token = Token.objects.of(now).first()
-        if token and not _has_agency(now) and is_surely_before(token.issued_at, now.installed_as_of):
-            # HighLevel told of an install that is newer than the token, which says nothing of it.
-            installs.replace_token(now)
-            return
+    if location.status != Account.Status.UNINSTALLED:
         log.warning("HighLevel no longer has the app in location %s", location.pk)
-        installs.end(now, None)
-
-
-def _is_unchanged(now: Location, before: Location) -> bool:
-    """Whether no news came in, and no token, while HighLevel was asked."""
-    return (now.installed_as_of, now.uninstalled_as_of) == (before.installed_as_of, before.uninstalled_as_of)
+        installs.end(location, None)
 
 
 def _checked(account: Account) -> None:
     connected = type(account)._default_manager.filter(pk=account.pk, check_due_at__isnull=False)
     connected.update(check_due_at=Now() + installs.until_next_check())
-
-
-def is_installed(account: Account) -> bool | None:
-    """What HighLevel says now; None where nobody has a token to ask with.
-
-    Raises a HighLevelError or TokenUnavailable where there was no answer.
-    """
-    if isinstance(account, Location):
-        listed = _listing(account) is not None
-        return True if listed else _is_reached(account) or (False if _has_agency(account) else None)
-    return _answers(account)
-
-
-def _answers(agency: Account) -> bool | None:
-    try:
-        _page(agency)  # type: ignore[arg-type]
-    except (NeedsReconnect, Refused):
-        return None
-    return True
-
-
-def _has_agency(location: Location) -> bool:
-    return location.agency is not None and location.agency.is_connected
-
-
-def _listing(location: Location) -> InstalledLocation | None:
-    """The location as its agency's list shows it; None where it does not, or none can be had."""
-    if location.agency is None or not _has_agency(location):
-        return None
-    page = _page(location.agency, location_id=location.pk)
-    of_it = (each for each in page.locations if each.id == location.pk and each.is_installed is not False)
-    return next(of_it, None)
-
-
-def _is_reached(location: Location) -> bool | None:
-    """Whether the token it holds is let through; None without any that works."""
-    if not Token.objects.of(location).exists():
-        return None
-
-    def ask(token: str, calls: list[Call]) -> LocationDetails:
-        return upstream.client().get_location(token, location.pk, calls=calls)
-
-    try:
-        calling.ask(vault.LocationTokens(location.pk), location, AT_ONCE, ask)
-    except LocationForbidden:
-        return False
-    except (NeedsReconnect, Refused):
-        return None
-    return True
-
-
-def agency_that_lists(location_id: str) -> Agency | None:
-    """The agency of a location that a letter names without it."""
-    connected = Agency.objects.exclude(status__in=Account.DISCONNECTED)
-    for agency in connected.order_by("-installed_at")[:MOST_AGENCIES]:
-        try:
-            if _page(agency, location_id=location_id).locations:
-                return agency
-        except (Refused, TokenUnavailable) as error:
-            log.warning("Agency %s could not be asked for location %s: %s", agency.pk, location_id, error)
-    return None

@@ -151,7 +151,7 @@ def refresh_due() -> int:
     return _in_a_row(refreshers, refreshing.claim_due, _refresh_claimed, REFRESH.send)
 
 
-def mint_due(agency_id: str) -> int:
+def mint_due(agency_id: str, *, seconds: float = IN_A_ROW_SECONDS) -> int:
     """Ask for the tokens that the agency's locations wait for, likewise, and waiting for the agency's turn."""
     MINT.clear(agency_id)
     agency = AgencyTokens(agency_id)
@@ -160,6 +160,7 @@ def mint_due(agency_id: str) -> int:
         lambda: minting.claim_due(agency_id),
         lambda location: minting.mint_claimed(location, agency),
         lambda: MINT.send(agency_id),
+        seconds,
     )
 
 
@@ -174,11 +175,12 @@ def _in_a_row(
     claim: Callable[[], T | None],
     work: Callable[[T], object],
     wake: Callable[[], None],
+    seconds: float = IN_A_ROW_SECONDS,
 ) -> int:
     """Work on what is due, one by one, and wake another worker for as long as there is more; answers how many."""
     if not hands.acquire(blocking=False):
         return 0
-    done, until = 0, time.monotonic() + IN_A_ROW_SECONDS
+    done, until = 0, time.monotonic() + seconds
     try:
         while time.monotonic() < until and (claimed := claim()):
             wake()

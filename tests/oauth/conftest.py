@@ -11,13 +11,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+import redis
+from django.conf import settings
 from django.db.models.functions import Now
 from django.test import Client
 
-from oauth import provider
-from oauth.models import Location, Token
+from ghl.letters import Letter, parse_letter
+from ghl.types import parse_token_grant
+from oauth import installs, minting, pace, provider, reconciling, vault
+from oauth.models import Account, Agency, Location, Token
 from oauth.sealing import keyring
 from sandbox import World
+from sandbox.seed import COMPANY
 from tests.fixtures import ACME_LOCATION
 
 HIDDEN_FIELD = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
@@ -75,6 +80,66 @@ def fresh_provider() -> Iterator[None]:
     provider._app.cache_clear()
     yield
     provider._app.cache_clear()
+
+
+@pytest.fixture
+def own_pace() -> None:
+    """A Redis in which nobody has called HighLevel before, and no wake-up is on its way."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
+    pace.nothing_sent_before()
+
+
+@pytest.fixture
+def agency(db: None, highlevel: World, own_pace: None) -> Agency:
+    """The agency of acme's and globex's locations, installed as a whole; nothing more has happened yet."""
+    return complete(highlevel.issue_company_token(COMPANY))
+
+
+def complete(payload: dict[str, Any]) -> Any:
+    """What the callback does with a token answer."""
+    return installs.complete(parse_token_grant(payload))
+
+
+def work() -> None:
+    """What workers do, until nothing is due."""
+    for _ in range(20):
+        reconciling.check_due()
+        for agency_id in minting.agencies_with_due():
+            vault.mint_due(agency_id)
+        due = [
+            each for each in (Agency, Location) if _connected(each).filter(check_due_at__lte=Now()).exists()
+        ]
+        if not due and not minting.agencies_with_due():
+            return
+    raise AssertionError("the background never comes to rest")
+
+
+def pass_a_night() -> None:
+    """Whatever waits is due, the daily check too, and workers do it."""
+    for each in (Agency, Location):
+        _connected(each).filter(check_due_at__isnull=False).update(check_due_at=Now())
+    Location.objects.filter(mint_due_at__isnull=False).update(mint_due_at=Now(), mint_started_at=None)
+    work()
+
+
+def _connected(model: Any) -> Any:
+    return model.objects.exclude(status__in=Account.DISCONNECTED)
+
+
+def newest(world: World, kind: str) -> Letter:
+    """The last letter of this type that HighLevel wrote, as we read it."""
+    return parse_letter(world.letters.of_type(kind)[-1].content)
+
+
+def asked_for(world: World, operation: str) -> list[str]:
+    """The locations, or the company, that such calls were about."""
+    records = [each for each in list(world.calls.records) if each.operation == operation]
+    return [str(each.body.get("locationId") or each.location_id) for each in records]
+
+
+def statuses() -> dict[str, str]:
+    return dict(Location.objects.values_list("pk", "status"))
 
 
 def query_of(address: str) -> dict[str, str]:

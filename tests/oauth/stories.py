@@ -168,14 +168,20 @@ class Story:
 
     # What is so
 
-    def expected(self, location_id: str) -> str:
-        """What we can know of a location, once every letter is here: HighLevel's state, and who gave us a token."""
+    def expected(self, location_id: str) -> set[str]:
+        """What we can know of a location, once every letter is here: HighLevel's state, and who gave us a token.
+
+        An install of the location's own that nobody gave us a token for looks like one that its agency ended.
+        """
         location = self.world.locations[location_id]
         if not location.installed:
-            return "uninstalled"
+            return {"uninstalled"}
         company = self.world.companies[self.company_id]
         by_agency = company.installed and self.told.get(company.id) == company.life
-        return "active" if by_agency or self.told.get(location_id) == location.life else "needs_reconnect"
+        if by_agency or self.told.get(location_id) == location.life:
+            return {"active"}
+        was_ended = location.installed_by == "Location" and company.life > 0
+        return {"needs_reconnect", "uninstalled"} if was_ended else {"needs_reconnect"}
 
     def found(self, location_id: str) -> str:
         location = Location.objects.filter(pk=location_id).first()
