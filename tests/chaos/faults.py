@@ -52,7 +52,7 @@ class Fault:
     # People change in HighLevel what was booked.
     staff: bool = False
     # News may have been lost: both sides are compared afterwards, as the product does from time to time.
-    reconciles: bool = False
+    compares: bool = False
     # What is booked meanwhile, where it is not the usual mixture.
     errands: Kind | None = None
     needs: Callable[[Stack], str | None] = lambda _: None
@@ -275,7 +275,7 @@ ACCOUNTS: dict[str, Fault] = {
     "storm_429": Fault(acts=(accounts.storm,), pause=(0.5, 3), locations=4, settings=SMALL, seconds=24),
     "suspended": Fault(acts=(accounts.suspend,), seconds=24),
     "reconnected": Fault(acts=(accounts.revoke_consent,), seconds=24),
-    "reinstalled": Fault(acts=(accounts.uninstall,), seconds=24, reconciles=True),
+    "reinstalled": Fault(acts=(accounts.uninstall,), seconds=24, compares=True),
 }
 
 BAD_LETTERS = {"letters_lost_share": 0.3, "letters_doubled_share": 0.3, "letters_shuffled_seconds": 4.0}
@@ -292,7 +292,7 @@ WIDE: dict[str, Fault] = {
     ),
     "letters_bad": Fault(upstream(*VARIANTS["cut_after"]), settings=BAD_LETTERS),
     "staff_changes": Fault(staff=True, seconds=24),
-    "staff_unheard": Fault(staff=True, settings=BAD_LETTERS, seconds=24, reconciles=True),
+    "staff_unheard": Fault(staff=True, settings=BAD_LETTERS, seconds=24, compares=True),
 }
 
 # So that whatever is killed or stopped meanwhile has calls in flight.

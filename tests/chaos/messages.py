@@ -16,17 +16,29 @@ CONVERGE, SWEEP, REFRESH, LETTERS = (
     "oauth.tasks.refresh_due_tokens",
     "webhooks.tasks.process_letters",
 )
+COMPARISONS = "appointments.tasks.compare"
 EVERY_SECONDS = 0.15
 MOST_WAITING = 100
+
+
+def send(redis_url: str, task: str) -> None:
+    """One message, once."""
+    with _sender(redis_url) as app:
+        app.send_task(task, retry=False)
+
+
+def _sender(redis_url: str) -> Celery:
+    app = Celery("chaos", broker=redis_url, set_as_current=False)
+    app.conf.task_default_queue = QUEUE
+    app.conf.broker_transport_options = {"socket_timeout": 1, "socket_connect_timeout": 1}
+    return app
 
 
 class Messages:
     """A context manager: each of the locations has a turn several times a second, with two messages for each."""
 
     def __init__(self, redis_url: str, location_ids: list[str]) -> None:
-        self._app = Celery("chaos", broker=redis_url, set_as_current=False)
-        self._app.conf.task_default_queue = QUEUE
-        self._app.conf.broker_transport_options = {"socket_timeout": 1, "socket_connect_timeout": 1}
+        self._app = _sender(redis_url)
         self._redis = Redis.from_url(redis_url, socket_timeout=1)
         self._locations, self._random = location_ids, Random(0)
         self._over = threading.Event()

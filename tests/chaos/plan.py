@@ -46,6 +46,11 @@ class Errand:
 Kind = Callable[["Batch", str], list[Errand]]
 
 
+def stretch_of(batch: int) -> datetime:
+    """Where a batch's part of the calendars begins."""
+    return FIRST_DAY + timedelta(days=DAYS_PER_BATCH * batch)
+
+
 @dataclass
 class Batch:
     """Draws errands one after the other; `number` is different for each batch of a run."""
@@ -71,7 +76,7 @@ class Batch:
     def start(self, place: Place) -> str:
         """An hour of the place's calendar that nothing else of this batch begins in."""
         hour = self._hours[place.location_id] = self._hours.get(place.location_id, -1) + 1
-        moment = FIRST_DAY + timedelta(days=DAYS_PER_BATCH * self.number, hours=hour)
+        moment = stretch_of(self.number) + timedelta(hours=hour)
         return moment.isoformat().replace("+00:00", "Z")
 
     def errand(self, fault: str, place: Place, start: str, *, at: float | None = None, **more: Any) -> Errand:

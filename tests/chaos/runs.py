@@ -19,7 +19,7 @@ from tests.chaos.accounts import Act
 from tests.chaos.books import Verdict, is_finished, judge
 from tests.chaos.faults import ACCOUNTS, COMMON, FAULTS, UPSTREAM, WIDE, Fault
 from tests.chaos.messages import Messages
-from tests.chaos.plan import Batch, Errand
+from tests.chaos.plan import Batch, Errand, stretch_of
 from tests.chaos.stack import SETTLE_SECONDS, TENANTS, TIMEOUT_SECONDS, Place, Stack
 from tests.chaos.staff import Staff
 from tests.chaos.tenants import Market
@@ -101,7 +101,7 @@ class Run:
             self._deal(faults, shares, random, seconds)
         faults_over = time.monotonic()
         market.close()
-        verdicts = self._settled(faults, market, began_at, faults_over)
+        verdicts = self._settled(shares, market, began_at, faults_over)
         for fault in faults.values():
             fault.review(self.stack)
         self.verdicts += verdicts
@@ -155,7 +155,8 @@ class Run:
     def _let_staff_in(self, faults: dict[str, Fault], market: Market, closing: ExitStack, seed: int) -> None:
         theirs = [each for each in market.records if faults[each.errand.fault].staff]
         if theirs:
-            closing.enter_context(Staff(self.stack.desk.url, theirs, f"{seed} staff"))
+            staff = closing.enter_context(Staff(self.stack.desk.url, theirs, f"{seed} staff"))
+            closing.callback(lambda: self.stack.remarks.append(f"what staff did: {dict(staff.acts)}"))
 
     def _deal(self, faults: dict[str, Fault], shares: Shares, random: Random, seconds: float) -> None:
         """Strokes from the main thread, which children of the stack must be started by; acts beside them."""
@@ -174,17 +175,17 @@ class Run:
 
     # --- Afterwards ---------------------------------------------------------------------------------------
 
-    def _settled(
-        self, faults: dict[str, Fault], market: Market, since: datetime, faults_over: float
-    ) -> list[Verdict]:
+    def _settled(self, shares: Shares, market: Market, since: datetime, faults_over: float) -> list[Verdict]:
         """The verdicts once everything is finished, and news of what staff did has had the time to come."""
+        faults = {name: FAULTS[name] for name in shares}
         bookings = self._wait_until_finished(since, faults_over)
-        if any(fault.reconciles for fault in faults.values()) and self.stack.can_reconcile:
-            self.stack.reconcile()
+        places = [place for name, fault in faults.items() if fault.compares for place in shares[name]]
+        if places and not self.stack.compare(places, stretch_of(self._batches) - timedelta(seconds=1)):
+            self.stack.complaints.append("bookings and calendars were not compared in time")
         until = time.monotonic() + NEWS_SECONDS
         while True:
             verdicts = judge(market.records, bookings, self.stack.desk.appointments())
-            comes = any(fault.staff or fault.reconciles for fault in faults.values())
+            comes = any(fault.staff or fault.compares for fault in faults.values())
             if not comes or all(each.good for each in verdicts) or time.monotonic() > until:
                 return verdicts
             time.sleep(POLL_SECONDS)

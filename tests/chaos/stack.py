@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, LiteralString, Self
 
 import httpx2
 import psycopg
@@ -23,6 +23,7 @@ from ghlapp.local.processes import StartError, last_lines, wait_until
 from ghlapp.local.server import LOOPBACK, LocalServer, free_port
 from ghlapp.local.servers import LocalServers
 from tests.chaos.desk import Desk
+from tests.chaos.messages import COMPARISONS, send
 from tests.chaos.processes import ROOT, Process
 from tests.servers import SETTINGS
 
@@ -44,6 +45,20 @@ CUT_SHORT = """
 UPDATE oauth_location SET not_before = statement_timestamp()
 WHERE not_before > statement_timestamp() AND waiting_for IN ('daily_quota', 'suspended')
 """
+
+
+COMPARE = """
+INSERT INTO appointments_comparison (location_id, due_at, calls, calendar_id, starts_at)
+SELECT DISTINCT ON (location_id) location_id, statement_timestamp(), 0, calendar_id, %s::timestamptz
+FROM appointments_booking WHERE location_id = ANY(%s)
+ON CONFLICT (location_id) DO UPDATE
+SET due_at = excluded.due_at, calls = 0, calendar_id = excluded.calendar_id, starts_at = excluded.starts_at
+"""
+# One that is done is to begin with no calendar in particular.
+NOT_COMPARED = (
+    "SELECT location_id FROM appointments_comparison WHERE location_id = ANY(%s) AND calendar_id <> ''"
+)
+COMPARE_SECONDS = 150
 
 
 @dataclass(frozen=True)
@@ -150,18 +165,27 @@ class Stack:
             letters_shuffled_seconds=0,
         )
 
-    def reconcile(self) -> None:
-        """As an operator does who will not wait for the product to do it by itself."""
-        self._manage("reconcile")
-
-    @cached_property
-    def can_reconcile(self) -> bool:
-        return "reconcile" in self._manage("help", "--commands").split()
-
     def cut_waits_short(self) -> None:
         """As an operator does who knows that HighLevel would answer now: by itself it is asked once an hour."""
+        self._sql(CUT_SHORT)
+
+    def compare(self, places: Iterable[Place], since: datetime) -> bool:
+        """Have bookings and calendars compared now, which is done by itself in a quarter of an hour.
+
+        From `since` on: the calendars are long in the end. False where it is not done in time.
+        """
+        chosen = [each.location_id for each in places]
+        self._sql(COMPARE, since, chosen)
+        return wait_until(lambda: self._is_compared(chosen), COMPARE_SECONDS, 1)
+
+    def _is_compared(self, location_ids: list[str]) -> bool:
+        send(self.redis_url, COMPARISONS)
+        return not self._sql(NOT_COMPARED, location_ids)
+
+    def _sql(self, text: LiteralString, *values: Any) -> list[Any]:
         with psycopg.connect(self._servers.urls["DATABASE_URL"], autocommit=True) as database:
-            database.execute(CUT_SHORT)
+            done = database.execute(text, values)
+            return done.fetchall() if done.description else []
 
     # --- Coming up ----------------------------------------------------------------------------------------
 

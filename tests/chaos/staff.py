@@ -2,10 +2,11 @@
 What they have done is noted in each errand's record; whether both sides agree in the end is books.py."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -28,11 +29,13 @@ class Staff:
         self._records = {each.errand.token: each for each in theirs}
         self._locations = sorted({each.errand.place.location_id for each in self._records.values()})
         self._hours = 0
+        self.acts: Counter[str] = Counter()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
     def __exit__(self, *_error: object) -> None:
         self._over.set()
@@ -64,6 +67,7 @@ class Staff:
     def _changes(self, appointment: dict[str, Any], token: str) -> dict[str, Any]:
         kind = self._random.choices(list(ACTS), list(ACTS.values()))[0]
         self._hours += 1
+        self.acts[kind] += 1
         match kind:
             case "move":
                 return {"start_time": self._later(appointment["startTime"])}
