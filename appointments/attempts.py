@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import F
 from django.db.models.functions import Greatest, Now
 
@@ -148,18 +148,17 @@ class Attempt:
         """Commit what is about to be sent, with the lease in hand (rule 2)."""
         started = time.monotonic()
         try:
-            with transaction.atomic():
-                states.keep(
-                    self.booking,
-                    lease_time(),
-                    intent_open=True,
-                    intent_operation=operation,
-                    intent=fields,
-                    intent_version=self.booking.wish_version,
-                    intent_at=Now(),
-                    call_deadline=Now() + call_time(),
-                    **more,
-                )
+            states.keep(
+                self.booking,
+                lease_time(),
+                intent_open=True,
+                intent_operation=operation,
+                intent=fields,
+                intent_version=self.booking.wish_version,
+                intent_at=Now(),
+                call_deadline=Now() + call_time(),
+                **more,
+            )
         except IntegrityError as error:
             raise NotNow("a twin's outcome is unknown", timedelta(seconds=2)) from error
         if time.monotonic() - started > SEND_WITHIN_SECONDS:

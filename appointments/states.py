@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Case, DateTimeField, Value, When
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models.functions import Now
 
-from appointments import metrics, turns
+from appointments import metrics, turns, writing
 from appointments.models import Booking, TimelineEntry
 from ghl.types import Call
 
@@ -54,19 +52,15 @@ def move(
     """
     if again_in is NEVER and booking.news > facts.get("news_seen", booking.news_seen):
         again_in = timedelta(0)
-    planned = Value(None, DateTimeField()) if again_in is None else Now() + again_in
-    next_attempt_at = Case(When(news__gt=booking.news, then=Now()), default=planned)
-    facts |= {"lease": None, "lease_until": None, "updated_at": Now()}
-    with transaction.atomic():
-        mine = Booking.objects.filter(pk=booking.pk, lease=booking.lease)
-        stands = mine.filter(wish_version=seen or booking.wish_version).update(
-            status=status, next_attempt_at=next_attempt_at, **facts, **(if_wish_stands or {})
-        )
-        if not stands:
-            status = booking.status_while_open if status in VERDICTS else status
-            if not mine.update(status=status, next_attempt_at=Now(), **facts):
-                raise LeaseLost
-        _write_history(booking, status, reason, calls, noted)
+    seen = seen or booking.wish_version
+    changes = {"status": status, **facts, **(if_wish_stands or {})}
+    history = _history(booking, status, reason, calls, noted)
+    stands = writing.moved(booking, changes, history, again_in, if_wish_is=seen)
+    if not stands:
+        status = booking.status_while_open if status in VERDICTS else status
+        history = _history(booking, status, reason, calls, noted)
+        if not writing.moved(booking, {"status": status, **facts}, history, timedelta(0)):
+            raise LeaseLost
     if again_in is not None or not stands:
         turns.later(booking.location_id, again_in if stands and again_in else timedelta(0))
     if status != booking.status:
@@ -79,19 +73,18 @@ def keep(booking: Booking, lease_for: timedelta, **changes: Any) -> None:
 
     Where the wish has changed meanwhile it raises WishChanged: nothing that follows from the old one is begun.
     """
-    held = Booking.objects.filter(pk=booking.pk, lease=booking.lease, lease_until__gt=Now())
-    # Never shorten it: the intent stretches a lease past its call's deadline.
-    lease_until = Greatest(Coalesce("lease_until", Now()), Now() + lease_for)
-    current = held.filter(wish_version=booking.wish_version)
-    if not current.update(lease_until=lease_until, updated_at=Now(), **changes):
+    if not writing.kept(booking, changes, lease_for):
+        held = Booking.objects.filter(pk=booking.pk, lease=booking.lease, lease_until__gt=Now())
         raise WishChanged if held.exists() else LeaseLost
 
 
-def _write_history(booking: Booking, status: str, reason: str, calls: Sequence[Call], noted: bool) -> None:
-    entries = [call_entry(booking, call) for call in calls]
+def _history(
+    booking: Booking, status: str, reason: str, calls: Sequence[Call], noted: bool
+) -> list[writing.Line]:
+    lines = [_call_line(booking, call) for call in calls]
     if noted or status != booking.status:
-        entries.append(state_entry(booking, booking.status, status, reason))
-    TimelineEntry.objects.bulk_create(entries)
+        lines.append((timedelta(0), state_entry(booking, booking.status, status, reason)))
+    return lines
 
 
 def state_entry(booking: Booking, old: str, new: str, reason: str) -> TimelineEntry:
@@ -104,11 +97,9 @@ def state_entry(booking: Booking, old: str, new: str, reason: str) -> TimelineEn
     )
 
 
-def call_entry(booking: Booking, call: Call) -> TimelineEntry:
-    return TimelineEntry(
+def _call_line(booking: Booking, call: Call) -> writing.Line:
+    entry = TimelineEntry(
         booking=booking,
-        # By PostgreSQL's clock, like everything in the history.
-        at=Now() - timedelta(seconds=time.monotonic() - call.started),
         kind=TimelineEntry.Kind.CALL,
         method=call.method,
         path=call.path[:255],
@@ -117,3 +108,4 @@ def call_entry(booking: Booking, call: Call) -> TimelineEntry:
         outcome=call.outcome,
         trace_id=(call.trace_id or "")[:128],
     )
+    return timedelta(seconds=time.monotonic() - call.started), entry

@@ -62,4 +62,5 @@ def start(number: int, sent_at: float) -> None:
 
 @cache
 def _http() -> httpx2.Client:
-    return httpx2.Client(base_url=settings.GHL_API_BASE_URL, timeout=30, limits=httpx2.Limits(max_keepalive_connections=None))
+    limits = httpx2.Limits(max_keepalive_connections=None)
+    return httpx2.Client(base_url=settings.GHL_API_BASE_URL, timeout=30, limits=limits)

@@ -195,7 +195,7 @@ def test_it_does_not_take_a_fault_of_the_database_for_the_bookings(
     def gone(*_: Any, **__: Any) -> None:
         raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(Token.objects, "select_related", gone)
+    monkeypatch.setattr(Token.objects, "raw", gone)
     with pytest.raises(OperationalError):
         work_once()
     monkeypatch.undo()
