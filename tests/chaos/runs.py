@@ -353,6 +353,8 @@ def short_scenes() -> list[Scene]:
     """The most telling ones, with few bookings each and less time."""
     return [
         _apart(ALL_UPSTREAM, 60, seconds=9),
+        _apart(ALL_ACCOUNTS, 32, seconds=8),
+        Scene({"staff_unheard": 20}, seconds=6),
         Scene({"worker_killed": 30}, seconds=9),
         Scene({"redis_restarted": 20}, seconds=5),
         Scene({"everything": 40}, seconds=16),
