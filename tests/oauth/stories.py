@@ -171,11 +171,13 @@ class Story:
     def expected(self, location_id: str) -> set[str]:
         """What we can know of a location, once every letter is here: HighLevel's state, and who gave us a token.
 
-        An install of the location's own that nobody gave us a token for looks like one that its agency ended.
+        An install of the location's own that nobody gave us a token for looks like one that its agency ended; and of
+        one whose agency nobody has named its agency's end says nothing.
         """
         location = self.world.locations[location_id]
         if not location.installed:
-            return {"uninstalled"}
+            is_nobodys = Location.objects.filter(pk=location_id, agency=None, token=None).exists()
+            return {"uninstalled", "needs_reconnect"} if is_nobodys else {"uninstalled"}
         company = self.world.companies[self.company_id]
         by_agency = company.installed and self.told.get(company.id) == company.life
         if by_agency or self.told.get(location_id) == location.life:
