@@ -12,27 +12,33 @@ from oauth.models import Location, LocationChange
 READER = "appointments"
 AT_ONCE = 100
 
-# What waits for a time that has been overtaken, and cancels that were left until somebody reconnects.
+# The news may be overtaken: what waits again by now is not to be hurried.
+FREE = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
+# What waits for a time that has been overtaken, and what was left until somebody reconnects.
 OPEN = (
-    Q(next_attempt_at__gt=Now())
+    (Q(next_attempt_at__gt=Now()) & FREE)
     | Q(next_attempt_at__isnull=True, status=Booking.Status.BOOKED, cancel_requested_at__isnull=False)
     | Q(next_attempt_at__isnull=True, is_orphaned=True)
 )
-# The news may be overtaken: what waits again by now is not to be hurried.
-FREE = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
 
 
 def follow() -> None:
     """Act on what has changed since last time: each piece of news is gone in the transaction that acts on it."""
+    while _follow_some() == AT_ONCE:
+        continue
+
+
+def _follow_some() -> int:
     with transaction.atomic():
         changes = list(LocationChange.objects.unread(READER)[:AT_ONCE])
         changed = {change.location_id for change in changes if change.status in ENDS_OR_GOES_ON}
-        due = Booking.objects.filter(OPEN, FREE, location_id__in=changed)
-        concerned = set(due.values_list("location_id", flat=True))
-        due.update(next_attempt_at=Now())
+        due = Booking.objects.filter(OPEN, location_id__in=changed)
+        concerned = set(due.values_list("location_id", flat=True)) if changed else set()
+        if concerned:
+            due.update(next_attempt_at=Now())
         LocationChange.objects.filter(pk__in=[change.pk for change in changes]).delete()
-    for location_id in sorted(concerned):
-        turns.wake(location_id)
+    turns.wake(*sorted(concerned))
+    return len(changes)
 
 
 # Open bookings end with the one and go on with the other, in both cases by their next step; what is suspended or

@@ -53,6 +53,8 @@ HOLD_DETAILS: dict[str, str] = {
     Waiting.NEEDS_RECONNECT: "The app must be installed in the location again.",
     Waiting.DAILY_QUOTA: "The location's daily quota of calls is used up.",
 }
+# A reinstall is news that comes sooner.
+UNINSTALLED_WAIT = timedelta(hours=1)
 UNINSTALLED_DETAILS: dict[str, str] = {
     "location_uninstalled": "The app was uninstalled from the location.",
     "outcome_unknown": "The app was uninstalled before HighLevel could be asked what became of the last call.",
@@ -188,7 +190,7 @@ def _give_up(attempt: Attempt, verdict: Booking.Status, failure: dict[str, Any])
         # A cancel never expires; whatever stands in its way may be removed by somebody.
         # An uninstalled location's is following.py's, should the app be installed there again.
         uninstalled = failure["code"] in UNINSTALLED_DETAILS
-        again_in = states.NEVER if uninstalled else LONGEST_WAIT
+        again_in = UNINSTALLED_WAIT if uninstalled else LONGEST_WAIT
         attempt.end(
             booking.status_while_open,
             reason=failure["code"],

@@ -1,19 +1,22 @@
 """The sweep: finds what no message woke, and shows which bookings wait with their location (rules 13 and 14).
-What a woken worker does is in bookings.py."""
+What a woken worker does is in working.py."""
 
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 from django.db.models.functions import Now
 
 from appointments import following, metrics, outcomes, states, turns
 from appointments.attempts import Attempt
 from appointments.changing import CHANGE_LIFE
 from appointments.models import Booking, TimelineEntry
+from oauth.models import Upstream
 
 Status = Booking.Status
 SWEPT_AT_ONCE = 500
+# Something is to be done yet: the predicate of the indexes, without which these would read the whole history.
+OPEN = Q(next_attempt_at__isnull=False)
 
 
 def sweep() -> None:
@@ -23,15 +26,16 @@ def sweep() -> None:
     _hold_waiting()
     _expire()
     _take_back()
-    due = Booking.objects.due().values_list("location_id", flat=True).distinct()
-    for location_id in due[:SWEPT_AT_ONCE]:
-        turns.wake(location_id)
+    due = list(Booking.objects.due().values_list("location_id", flat=True).distinct())
+    for start in range(0, len(due), SWEPT_AT_ONCE):
+        turns.wake(*due[start : start + SWEPT_AT_ONCE])
     turns.send_missing()
 
 
 def _release_held() -> None:
     free = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
-    _move_all(Booking.objects.filter(free, status=Status.ON_HOLD), Status.PENDING, "the location goes on")
+    held = Booking.objects.filter(free, OPEN, status=Status.ON_HOLD)
+    _move_all(held, Status.PENDING, "the location goes on")
 
 
 def _hold_waiting() -> None:
@@ -48,7 +52,7 @@ def _hold_waiting() -> None:
 def _expire() -> None:
     """Bookings of a location that waits are claimed by nobody, and expire all the same."""
     late = Booking.objects.filter(
-        status__in=Booking.WAITING, intent_open=False, expires_at__lte=Now(), location__not_before__gt=Now()
+        OPEN, _waits(), status__in=Booking.WAITING, intent_open=False, expires_at__lte=Now()
     )
     _move_all(late, Status.FAILED, "expired", error=outcomes.EXPIRED, next_attempt_at=None)
 
@@ -56,15 +60,22 @@ def _expire() -> None:
 def _take_back() -> None:
     """Changes that could not be made in time because their location waits, likewise."""
     late = Booking.objects.filter(
+        OPEN,
+        _waits(),
         status=Status.BOOKED,
         intent_open=False,
         cancel_requested_at__isnull=True,
         change_requested_at__lte=Now() - CHANGE_LIFE,
-        location__not_before__gt=Now(),
     )
     with transaction.atomic():
         for each in _free(late):
             outcomes.take_back(Attempt(each), outcomes.not_changed(each))
+
+
+def _waits() -> Q:
+    """Nothing is claimed for it: its location waits, or everybody does for HighLevel as a whole."""
+    everybody = Exists(Upstream.objects.filter(not_before__gt=Now()))
+    return Q(location__not_before__gt=Now()) | Q(everybody)
 
 
 def _free(bookings: "QuerySet[Booking]") -> "QuerySet[Booking]":

@@ -13,7 +13,8 @@ def converge() -> None:
 
 def _is_stopping() -> bool:
     """Whether the worker was told to end: it waits for its threads, which would otherwise go on for a while."""
-    return state.should_stop not in (None, False)
+    # An exit code, which is 0 for a worker that is to end in peace.
+    return state.should_stop is not None and state.should_stop is not False
 
 
 @shared_task

@@ -20,6 +20,8 @@ IN_A_ROW_SECONDS = 20.0
 # While nothing may leave yet one thread of each process waits for the moment, so that none is missed.
 LONGEST_WAIT_SECONDS = 0.5
 watch = threading.Lock()
+# So many threads of a process converge; the others are for whatever else comes up, which must not wait for them.
+seats = threading.BoundedSemaphore(settings.CONVERGING_THREADS)
 # Longer than any attempt takes, so that each has left its line of history by then.
 QUIET = timedelta(minutes=10)
 
@@ -34,9 +36,22 @@ def begin() -> None:
 
 def work(is_stopping: Callable[[], bool] = lambda: False) -> None:
     """Serve the locations whose turn it is, until there is none or others should have the thread."""
+    if not seats.acquire(blocking=False):
+        return  # those who work go on until none is left
+    try:
+        _work(is_stopping)
+    finally:
+        seats.release()
+
+
+def _work(is_stopping: Callable[[], bool]) -> None:
     until = time.monotonic() + IN_A_ROW_SECONDS
     while time.monotonic() < until and not is_stopping():
-        location_id, wait = turns.next_location()
+        try:
+            location_id, wait = turns.next_location()
+        except turns.Away:
+            time.sleep(turns.SKIP_SECONDS)
+            continue
         if location_id is not None:
             serve(location_id)
         elif wait is None or not _watched(wait):
@@ -61,14 +76,17 @@ def serve(location_id: str) -> bool:
     if gate.wait is not None:
         turns.later(location_id, gate.wait)
         return False
-    booking, slot = _claimed(location_id)
-    if booking is None:
-        if gate.is_probe:
+    has_called = False
+    try:
+        booking, slot = _claimed(location_id)
+        if booking is None:
+            return False
+        if booking.more_due:
+            turns.wake(location_id)
+        has_called = bookings.converge(booking, slot)
+    finally:
+        if gate.is_probe and not has_called:
             outage.passed()
-        return False
-    if booking.more_due:
-        turns.wake(location_id)
-    bookings.converge(booking, slot)
     return True
 
 

@@ -13,6 +13,7 @@ from typing import Self
 
 import django
 import redis
+from django.conf import settings
 
 from benchmarks.desk import Desk
 from ghlapp.local import commands
@@ -118,7 +119,10 @@ class Stack:
     @contextmanager
     def bare_workers(self, count: int) -> Iterator[list[int]]:
         """The same with the yardsticks' Celery application, which needs no beat."""
-        command = tuple("benchmarks.bare" if word == "ghlapp" else word for word in commands.WORKER)
+        # As many calls at a time as a worker of ours makes for bookings.
+        ours = commands.WORKER[commands.WORKER.index("--concurrency") + 1]
+        theirs = {"ghlapp": "benchmarks.bare", ours: str(settings.CONVERGING_THREADS)}
+        command = tuple(theirs.get(word, word) for word in commands.WORKER)
         with ExitStack() as running:
             yield [
                 running.enter_context(self._worker(f"bare-worker-{number}", command))

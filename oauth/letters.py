@@ -79,7 +79,7 @@ def _end(account: Account, sent_at: datetime | None) -> None:
     with transaction.atomic():
         account = locked(type(account), account.pk)
         # News that came in while HighLevel was asked may be newer than the answer.
-        if account.installed_as_of != seen and _is_older(account, sent_at):
+        if account.installed_as_of != seen and (sent_at is None or _is_older(account, sent_at)):
             return
         installs.end(account, sent_at)
     if isinstance(account, Agency):

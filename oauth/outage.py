@@ -8,11 +8,12 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from ghl import errors
 from ghl.types import Call
@@ -29,7 +30,16 @@ LONGEST_WAIT_SECONDS = 30
 # Each process looks so often; until then it goes by what it saw last.
 LOOK_EVERY_SECONDS = 0.5
 
-_seen: tuple[float, Upstream | None] = (-LOOK_EVERY_SECONDS, None)
+
+class Seen(NamedTuple):
+    """What a process saw of the one row: when by its own clock, what was left of the wait, how many failures."""
+
+    at: float
+    left: timedelta | None
+    failures: int
+
+
+_seen = Seen(-LOOK_EVERY_SECONDS, None, 0)
 
 
 @dataclass(frozen=True)
@@ -42,20 +52,22 @@ class Gate:
 
 def gate() -> Gate:
     """Whether a call may be sent to HighLevel now. A probe that sends none after all says so by `passed`."""
-    upstream = _look()
-    if upstream is None or upstream.not_before is None:
+    seen_at, left, _ = _look()
+    if left is None:
         return Gate()
-    left = upstream.not_before - timezone.now()
+    left -= timedelta(seconds=time.monotonic() - seen_at)
     if left > timedelta(0):
         return Gate(wait=left)
     return Gate(is_probe=True) if _may_probe() else Gate(wait=timedelta(seconds=1))
 
 
-def _look() -> Upstream | None:
+def _look() -> Seen:
     global _seen  # noqa: PLW0603  (what this process saw last)
-    if time.monotonic() - _seen[0] >= LOOK_EVERY_SECONDS:
-        _seen = time.monotonic(), Upstream.objects.first()
-    return _seen[1]
+    if time.monotonic() - _seen.at >= LOOK_EVERY_SECONDS:
+        # By PostgreSQL's clock, as what is written.
+        found = Upstream.objects.values_list(F("not_before") - Now(), "failures").first()
+        _seen = Seen(time.monotonic(), *(found or (None, 0)))
+    return _seen
 
 
 def _may_probe() -> bool:
@@ -73,14 +85,14 @@ def passed() -> None:
 
 def forget() -> None:
     global _seen  # noqa: PLW0603
-    _seen = (-LOOK_EVERY_SECONDS, None)
+    _seen = Seen(-LOOK_EVERY_SECONDS, None, 0)
 
 
 def note(location_id: str, call: Call) -> None:
     """What a call for this location came to, for everybody's sake."""
     if call.outcome in NO_ANSWER:
         _note_failure(location_id)
-    elif (upstream := _look()) is not None and upstream.failures:
+    elif _look().failures:
         _note_answer()
 
 

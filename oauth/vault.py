@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
+from django.db import transaction
+
 from ghl.errors import HighLevelError, NotSent, OutcomeUnknown, RateLimited, RefreshTokenDead
 from oauth import keeping, minting, refreshing
 from oauth.calling import MustWaitItsTurn
@@ -103,8 +105,22 @@ def _without_token(location: Location) -> Token:
     if location.status != Account.Status.UNINSTALLED and (token := _agencys(location)):
         return token
     # Whatever took the token away: the brake keeps its bookings from asking for it in vain.
-    location.brake(Account.Waiting.NEEDS_RECONNECT, None, Account.Status.NEEDS_RECONNECT)
+    if token := _stored_meanwhile(location, None, Account.Waiting.NEEDS_RECONNECT, None):
+        return token
     raise NeedsReconnect("The location holds no working token")
+
+
+def _stored_meanwhile(
+    location: Location, known: Token | None, waiting_for: Account.Waiting, wait: timedelta | None
+) -> Token | None:
+    """The token that an install has brought while HighLevel was asked for one; else the location is braked."""
+    with transaction.atomic():
+        location = Location.objects.select_for_update(no_key=True).get(pk=location.pk)
+        token = Token.objects.select_related("location__agency").filter(location=location).first()
+        if token is not None and (known is None or token.version != known.version):
+            return token
+        location.brake(waiting_for, wait, Account.Status(waiting_for))
+    return None
 
 
 def _agencys(location: Location, instead_of: Token | None = None) -> Token | None:
@@ -119,7 +135,8 @@ def _agencys(location: Location, instead_of: Token | None = None) -> Token | Non
         return None
     except LocationSuspended:
         # The agency may be what is paused: for its locations that is the same.
-        location.brake(Account.Waiting.SUSPENDED, SUSPENDED_FOR, Account.Status.SUSPENDED)
+        if token := _stored_meanwhile(location, instead_of, Account.Waiting.SUSPENDED, SUSPENDED_FOR):
+            return token
         raise
 
 

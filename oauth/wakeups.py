@@ -1,5 +1,5 @@
-"""Messages that wake a worker, at most one on its way for each subject. Losing one loses nothing: PostgreSQL knows
-what is due, and a periodic sweep finds it. What a woken worker does is each room's tasks.py."""
+"""Messages that wake a worker. Losing one loses nothing: PostgreSQL knows what is due, and a periodic sweep finds it.
+What a woken worker does is each room's tasks.py."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 # Accepting a booking must not wait for a broker that is gone or frozen.
 SECONDS_PER_STEP = 0.1
 SKIP_SECONDS = 5.0
-# With no worker about, each sweep sends one for each location; whoever comes back needs only the last few.
+# With no worker about each sweep sends some; whoever comes back needs only the last few.
 OLD_AFTER_SECONDS = 60
 TIME_OUTS = {"socket_timeout": SECONDS_PER_STEP, "socket_connect_timeout": SECONDS_PER_STEP}
 

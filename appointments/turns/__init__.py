@@ -9,6 +9,9 @@ be lost at any moment: the sweep puts in again what PostgreSQL says is due, and 
 """
 
 import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -24,17 +27,26 @@ log = logging.getLogger(__name__)
 
 CONVERGE = wakeups.WakeUp("appointments.tasks.converge")
 KEYS = ("turns:ready", "turns:later", "turns:served")
+# For workers, as for the pace: a busy machine alone makes one step take 0.1 s.
+SECONDS_PER_STEP = 0.25
+SKIP_SECONDS = 1.0
+
+_skip_until = 0.0
 
 
-def wake(location_id: str) -> None:
-    """Something is due for this location. Never raises, and never takes longer than 0.3 s."""
-    with wakeups.unless_away(CONVERGE) as sent:
-        if sent:
-            CONVERGE.count("sent" if _message_for(location_id) else "already_on_its_way")
+class Away(Exception):
+    """Redis does not answer: nobody knows whose turn it is."""
 
 
-def _message_for(location_id: str) -> bool:
-    wanted = bool(_ask("wake", location_id)[0])
+def wake(*location_ids: str) -> None:
+    """Something is due for these locations. Never raises, and never takes longer than 0.3 s."""
+    with wakeups.unless_away(CONVERGE) as there:
+        if there and location_ids:
+            CONVERGE.count("sent" if _message_for(location_ids) else "already_on_its_way")
+
+
+def _message_for(location_ids: Sequence[str]) -> bool:
+    wanted = bool(_script()(keys=_keys(), args=["wake", *location_ids])[0])
     if wanted:
         CONVERGE.publish()
     return wanted
@@ -42,20 +54,21 @@ def _message_for(location_id: str) -> bool:
 
 def later(location_id: str, wait: timedelta) -> None:
     """Something will be due for this location in `wait`; where that is lost, the sweep finds it. Never raises."""
-    with wakeups.unless_away(CONVERGE) as there:
-        if there:
-            _ask("later", location_id, max(0, round(wait / timedelta(milliseconds=1))))
+    with suppress(Away):
+        _ask("later", location_id, max(0, round(wait / timedelta(milliseconds=1))))
 
 
 def next_location() -> tuple[str | None, timedelta | None]:
-    """The location whose turn it is, taken out, or how long until there is one (None: nobody knows of any)."""
-    with wakeups.unless_away(CONVERGE) as there:
-        if there:
-            location_id, *wait = _ask("next")
-            if location_id:
-                return location_id, None
-            return None, None if wait[0] < 0 else timedelta(milliseconds=wait[0])
-    return None, None
+    """The location whose turn it is, taken out, or how long until there is one (None: nobody knows of any).
+
+    Raises Away.
+    """
+    location_id, number = _ask("next")
+    if not location_id:
+        return None, None if number < 0 else timedelta(milliseconds=number)
+    if number:
+        go_on()
+    return location_id, None
 
 
 def go_on() -> None:
@@ -67,19 +80,41 @@ def go_on() -> None:
 
 def send_missing() -> None:
     """Send messages where there are fewer than locations that wait: each may have been lost. Never raises."""
-    with wakeups.unless_away(CONVERGE) as there:
-        if there:
-            for _ in range(_ask("missing")[0]):
-                CONVERGE.publish()
+    with suppress(Away):
+        for _ in range(_ask("missing")[0]):
+            go_on()
 
 
 def _ask(command: str, *arguments: str | int) -> list[Any]:
-    keys = (*KEYS, settings.CELERY_TASK_DEFAULT_QUEUE)
-    answer: list[Any] = _script()(keys=keys, args=[command, *arguments])
+    """What turns.lua answers a worker, which has more patience than a web request. Raises Away."""
+    global _skip_until  # noqa: PLW0603  (one Redis, one memory of its failure)
+    if time.monotonic() < _skip_until:
+        raise Away
+    try:
+        answer: list[Any] = _patient_script()(keys=_keys(), args=[command, *arguments])
+    except redis.RedisError as error:
+        _skip_until = time.monotonic() + SKIP_SECONDS
+        log.warning("Whose turn it is is unknown: %s", type(error).__name__)
+        raise Away from error
     return answer
+
+
+def _keys() -> tuple[str, ...]:
+    return (*KEYS, settings.CELERY_TASK_DEFAULT_QUEUE)
 
 
 @cache
 def _script() -> Script:
-    client = redis.Redis.from_url(settings.REDIS_URL, decode_responses=True, **wakeups.TIME_OUTS)
+    return _registered(wakeups.SECONDS_PER_STEP)
+
+
+@cache
+def _patient_script() -> Script:
+    return _registered(SECONDS_PER_STEP)
+
+
+def _registered(seconds: float) -> Script:
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, decode_responses=True, socket_timeout=seconds, socket_connect_timeout=seconds
+    )
     return client.register_script(Path(__file__).with_name("turns.lua").read_text())

@@ -12,9 +12,10 @@ WEB = (
     *("--workers", "2", "--blocking-threads", "16", "--backlog", "2048"),
     *("--respawn-failed-workers", "--workers-kill-timeout", "10", "--no-ws"),
 )
-# Several calls to HighLevel in flight in one process; the workers need not know of each other.
+# Several calls to HighLevel in flight in one process (CONVERGING_THREADS of them for bookings); the workers need
+# not know of each other.
 WORKER = (
-    *("python", "-m", "celery", "-A", "ghlapp", "worker", "--pool", "threads", "--concurrency", "20"),
+    *("python", "-m", "celery", "-A", "ghlapp", "worker", "--pool", "threads", "--concurrency", "30"),
     *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
 )
 BEAT = (

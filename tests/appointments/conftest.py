@@ -37,6 +37,8 @@ def forget_the_broker() -> None:
     wakeups._connection.cache_clear()
     wakeups._skip_until = memory._skip_until = 0.0
     turns._script.cache_clear()
+    turns._patient_script.cache_clear()
+    turns._skip_until = 0.0
     memory._script.cache_clear()
 
 

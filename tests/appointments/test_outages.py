@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from appointments import turns, working
+from appointments import sweeping, turns, working
 from appointments.models import Booking
 from oauth import outage
 from oauth.models import Upstream
@@ -107,3 +107,24 @@ def test_all_are_made_when_it_is_back(three: Persona, highlevel: World) -> None:
     statuses = {each["status"]: each["error"] for each in shown(three)}
     assert statuses.keys() <= {"booked", "rejected"}, statuses
     assert not Upstream.objects.filter(failures__gt=0).exists()
+
+
+def test_a_probe_that_calls_nobody_hands_its_turn_on(three: Persona, highlevel: World) -> None:
+    go_down()
+    highlevel.faults.clear()
+    Upstream.objects.update(not_before=Now())
+    expired = Booking.objects.filter(location_id=ACME_LOCATION)
+    expired.update(intent_open=False, expires_at=Now(), next_attempt_at=Now())
+
+    assert working.serve(ACME_LOCATION)
+
+    assert outage.gate().is_probe
+
+
+def test_bookings_expire_while_it_is_down(three: Persona) -> None:
+    go_down()
+    Booking.objects.update(intent_open=False, expires_at=Now())
+
+    sweeping.sweep()
+
+    assert {each["error"]["code"] for each in shown(three)} == {"expired"}

@@ -1,12 +1,16 @@
 """Locations take turns: whoever was served longest ago is next, and nobody calls more often than HighLevel allows."""
 
+import time
 from datetime import timedelta
+from threading import BoundedSemaphore
+from typing import Any
 
 import pytest
 import redis
+from celery.worker import state
 from django.conf import settings
 
-from appointments import turns, working
+from appointments import sweeping, tasks, turns, working
 from appointments.models import Booking
 from oauth import pace
 from sandbox import World
@@ -80,7 +84,7 @@ def test_it_sends_no_more_messages_than_there_may_be_threads(broker: redis.Redis
     for number in range(150):
         turns.wake(f"location {number}")
 
-    assert broker.llen("wake-ups") == 100
+    assert broker.llen("wake-ups") == 40
     assert broker.zcard("turns:ready") == 150
 
 
@@ -202,3 +206,75 @@ def test_it_does_not_sit_out_what_the_sweep_will_find(acme: Persona) -> None:
     working.work()
 
     assert turns.next_location()[1] is not None
+
+
+def test_it_serves_idle_locations_first_come_first_served(broker: redis.Redis) -> None:
+    turns.wake("zzz")
+    broker.zadd("turns:ready", {"zzz": -1}, incr=True)
+    for number in range(5):
+        turns.wake(f"a{number}")
+
+    assert next_ones(1) == ["zzz"]
+
+
+def test_it_remembers_each_of_a_locations_moments() -> None:
+    turns.later("a", timedelta(milliseconds=50))
+    turns.later("a", timedelta(milliseconds=600))
+
+    assert until(lambda: turns.next_location()[0], 5) == "a"
+    assert until(lambda: turns.next_location()[0], 5) == "a"
+    assert turns.next_location() == (None, None)
+
+
+def test_it_wakes_others_for_what_became_ready_by_the_clock(broker: redis.Redis) -> None:
+    for number in range(3):
+        turns.later(f"location {number}", timedelta(0))
+
+    turns.next_location()
+
+    assert broker.llen("wake-ups") == 1
+
+
+def test_it_leaves_threads_for_what_else_comes_up(acme: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme.book()
+    monkeypatch.setattr(working, "seats", BoundedSemaphore(1))
+    working.seats.acquire()
+
+    working.work()
+    assert only_booking().status == "pending"
+
+    working.seats.release()
+    working.work()
+    assert only_booking().status == "booked"
+
+
+def test_it_outlasts_a_moment_without_redis(acme: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One late answer of a busy Redis does not end the work."""
+    monkeypatch.setattr(turns, "_skip_until", time.monotonic() + 0.2)
+    acme.book()
+
+    working.work()
+
+    assert only_booking().status == "booked"
+
+
+@pytest.mark.parametrize(("should_stop", "expected"), [(None, False), (False, False), (0, True), (1, True)])
+def test_it_knows_that_it_is_told_to_stop(
+    monkeypatch: pytest.MonkeyPatch, should_stop: Any, expected: bool
+) -> None:
+    monkeypatch.setattr(state, "should_stop", should_stop)
+
+    assert tasks._is_stopping() == expected
+
+
+def test_it_sweeps_up_however_many_locations_there_are(
+    acme: Persona, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch, globex: Persona
+) -> None:
+    monkeypatch.setattr(sweeping, "SWEPT_AT_ONCE", 1)
+    acme.book()
+    globex.book(booking_body(locationId=GLOBEX_LOCATION))
+    broker.flushdb()
+
+    sweeping.sweep()
+
+    assert broker.zcard("turns:ready") == 2

@@ -19,6 +19,7 @@ from tests.fixtures import (
     GLOBEX_LOCATION,
     Persona,
     booking_body,
+    end_brake,
     only_booking,
     work_once,
 )
@@ -134,7 +135,7 @@ def test_it_takes_up_a_cancel_again_after_a_reinstall(acme: Persona, highlevel: 
     acme.api.post(f"{path}/cancel")
     uninstall(highlevel)
     follow()
-    assert (shown(acme)["status"], shown(acme)["nextAttemptAt"]) == ("booked", None)
+    assert (shown(acme)["status"], shown(acme)["error"]["code"]) == ("booked", "location_uninstalled")
 
     reinstall(highlevel)
     follow()
@@ -154,3 +155,22 @@ def test_it_takes_back_a_change_that_highlevel_was_not_given(acme: Persona, high
     booking = shown(acme)
     assert (booking["status"], booking["title"], booking["inSync"]) == ("booked", "Test Event", True)
     assert booking["error"]["code"] == "location_uninstalled"
+
+
+def test_it_takes_up_a_cancel_though_the_location_waits_when_the_news_comes(
+    acme: Persona, highlevel: World
+) -> None:
+    path = acme.book().headers["Location"]
+    work_once()
+    acme.api.post(f"{path}/cancel")
+    uninstall(highlevel)
+    follow()
+    Booking.objects.update(next_attempt_at=None)
+    reinstall(highlevel)
+    acme.location.brake(Location.Waiting.RATE_LIMITED, timedelta(hours=1))
+    sweeping.sweep()
+    end_brake()
+
+    work_once()
+
+    assert shown(acme)["status"] == "cancelled"
