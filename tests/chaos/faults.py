@@ -271,11 +271,13 @@ UPSTREAM: dict[str, Fault] = {name: Fault(upstream(*variants)) for name, variant
 
 # What befalls accounts keeps to its own locations too. Sandbox accounts have 25 calls in ten seconds.
 SMALL = {"rate_limit_burst": 25}
+# Whoever cannot ask what became of a call is to do so later.
+DOUBT = upstream(*VARIANTS["cut_after"], *VARIANTS["hang_then_done"], *VARIANTS["error_500_before"])
 ACCOUNTS: dict[str, Fault] = {
     "storm_429": Fault(acts=(accounts.storm,), pause=(0.5, 3), locations=4, settings=SMALL, seconds=24),
-    "suspended": Fault(acts=(accounts.suspend,), seconds=24),
-    "reconnected": Fault(acts=(accounts.revoke_consent,), seconds=24),
-    "reinstalled": Fault(acts=(accounts.uninstall,), seconds=24, compares=True),
+    "suspended": Fault(DOUBT, acts=(accounts.suspend,), seconds=24),
+    "reconnected": Fault(DOUBT, acts=(accounts.revoke_consent,), seconds=24),
+    "reinstalled": Fault(DOUBT, acts=(accounts.uninstall,), seconds=24, compares=True),
 }
 
 BAD_LETTERS = {"letters_lost_share": 0.3, "letters_doubled_share": 0.3, "letters_shuffled_seconds": 4.0}
@@ -285,13 +287,15 @@ WIDE: dict[str, Fault] = {
     "down_a_minute": Fault(
         acts=(accounts.go_down,),
         pause=(1, 2),
-        locations=4,
+        # As few as it takes to tell that it is not one location's trouble: each has much to catch up with.
+        locations=3,
         settings=SMALL,
         seconds=50,
         review=accounts.review_return,
     ),
     "letters_bad": Fault(upstream(*VARIANTS["cut_after"]), settings=BAD_LETTERS),
-    "staff_changes": Fault(staff=True, seconds=24),
+    # What was changed before its call's outcome was known is found by its letter.
+    "staff_changes": Fault(DOUBT, staff=True, seconds=24),
     "staff_unheard": Fault(staff=True, settings=BAD_LETTERS, seconds=24, compares=True),
 }
 
