@@ -102,6 +102,7 @@ def test_it_believes_no_other_bytes(raw: bytes) -> None:
         newer()["X-GHL-Signature"] + "," + newer()["X-GHL-Signature"],
         ED.sign(RAW).hex(),
     ],
+    ids=lambda signature: f"{len(signature)} characters",
 )
 def test_it_believes_no_other_signature(signature: str) -> None:
     assert not verify(RAW, {"X-GHL-Signature": signature}, BOTH)

@@ -69,7 +69,7 @@ def test_it_is_done_with_types_that_lead_to_nothing_yet(kind: str, monkeypatch: 
     assert hurry(send(type=kind)).status == Status.DONE
 
 
-@pytest.mark.parametrize("name", {name for names in handlers.HANDLERS.values() for name in names})
+@pytest.mark.parametrize("name", sorted({name for names in handlers.HANDLERS.values() for name in names}))
 def test_its_table_names_functions_that_exist(name: str) -> None:
     assert callable(import_string(name))
 
