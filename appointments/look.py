@@ -72,10 +72,10 @@ def is_match(found: Appointment, booking: Booking, sent: dict[str, Any], since: 
 
 
 def _told_of(booking: Booking, sent: dict[str, Any], since: datetime) -> list[Appointment]:
-    """What HighLevel wrote of as it was made, wherever it is by now."""
+    """What HighLevel wrote of as it was made, wherever it is by now; the newest first, which is likeliest ours."""
     letters = Letter.objects.created_for(booking.location_id, sent["contact_id"])
     made = (parse_letter(each.body).appointment for each in letters)
-    return _unowned(each for each in made if each and is_match(each, booking, sent, since))
+    return _unowned(each for each in made if each and is_match(each, booking, sent, since))[::-1]
 
 
 def _between(booking: Booking, sent: dict[str, Any]) -> tuple[datetime, datetime]:
