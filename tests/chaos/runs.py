@@ -249,6 +249,7 @@ class Run:
             f"{errand.token} under {errand.fault}: {verdict.lost or ''} {verdict.doubled or ''}",
             f"   asked for {errand.body}, then {[(step.kind, step.changes) for step in errand.steps]}",
             f"   repeat with: {self._commands[errand.token]}",
+            *(f"   staff: {act}" for act in record.staff),
         ]
         if booking_id := record.booking_id:
             with self._client(errand.place.tenant) as http:
