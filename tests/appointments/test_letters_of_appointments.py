@@ -74,6 +74,14 @@ def told(highlevel: World) -> None:
     work_once()
 
 
+def told_by_hand(highlevel: World, kind: str, **changes: Any) -> None:
+    """A letter like the first one, with something changed."""
+    first = letters(highlevel)[0].content
+    content = {"type": kind, "webhookId": "by hand", "appointment": {**first["appointment"], **changes}}
+    deliver([highlevel.letters.post({**first, **content})])
+    work_once()
+
+
 # --- What staff does --------------------------------------------------------------------------------------------
 
 
@@ -150,6 +158,15 @@ def test_it_ends_with_what_is_deleted(acme: Persona, highlevel: World, kinds: tu
     assert shown(acme)["nextAttemptAt"] is None
 
 
+def test_it_believes_that_it_is_deleted_though_it_can_still_be_read(acme: Persona, highlevel: World) -> None:
+    booked(acme)
+
+    told_by_hand(highlevel, "AppointmentDelete")
+
+    assert shown(acme)["status"] == "cancelled"
+    assert noted()[-1] == "deleted in HighLevel"
+
+
 def test_it_notes_what_is_brought_back_and_stays_ended(acme: Persona, highlevel: World) -> None:
     booking = booked(acme)
     highlevel.staff_change(str(booking.appointment_id), status="cancelled")
@@ -198,6 +215,15 @@ def test_it_knows_its_own_acts(acme: Persona, highlevel: World) -> None:
 
     assert (reads(highlevel), noted()) == (asked, written)
     assert not only_booking().has_news
+
+
+def test_it_takes_what_highlevel_fills_in_for_no_change(acme: Persona, highlevel: World) -> None:
+    """A new appointment's letter may show more than the answer to its create did."""
+    booked(acme)
+
+    told_by_hand(highlevel, "AppointmentCreate", notes="Filled in")
+
+    assert reads(highlevel) == 0
 
 
 @pytest.mark.django_db(transaction=True)
