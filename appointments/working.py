@@ -48,7 +48,8 @@ def _work(is_stopping: Callable[[], bool]) -> None:
     until = time.monotonic() + IN_A_ROW_SECONDS
     while time.monotonic() < until and not is_stopping():
         try:
-            location_id, wait = turns.next_location()
+            # A message that finds every seat taken costs half as much as a booking.
+            location_id, wait = turns.next_location(call_others=_is_a_seat_free())
         except turns.Away:
             time.sleep(turns.SKIP_SECONDS)
             continue
@@ -57,6 +58,13 @@ def _work(is_stopping: Callable[[], bool]) -> None:
         elif wait is None or not _watched(wait):
             return
     turns.go_on()
+
+
+def _is_a_seat_free() -> bool:
+    if not seats.acquire(blocking=False):
+        return False
+    seats.release()
+    return True
 
 
 def _watched(wait: timedelta) -> bool:

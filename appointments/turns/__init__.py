@@ -58,15 +58,15 @@ def later(location_id: str, wait: timedelta) -> None:
         _ask("later", location_id, max(0, round(wait / timedelta(milliseconds=1))))
 
 
-def next_location() -> tuple[str | None, timedelta | None]:
+def next_location(*, call_others: bool = True) -> tuple[str | None, timedelta | None]:
     """The location whose turn it is, taken out, or how long until there is one (None: nobody knows of any).
 
-    Raises Away.
+    `call_others`: have another thread come where more locations wait and no message is on its way. Raises Away.
     """
     location_id, number = _ask("next")
     if not location_id:
         return None, None if number < 0 else timedelta(milliseconds=number)
-    if number:
+    if number and call_others:
         go_on()
     return location_id, None
 
