@@ -17,6 +17,9 @@ from tests.chaos.runs import APART, Run, Scene, chosen, scenes, short_scenes
 from tests.chaos.stack import Stack
 from tests.chaos.table import table, totals
 
+# Five for each fault that has locations of its own; three have to do where it is to be short.
+LOCATIONS, FEW_LOCATIONS = 55, 30
+
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
@@ -24,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
     instance = _fresh_instance()
-    run = Run(Stack(instance, options.locations), say)
+    usual = FEW_LOCATIONS if options.short else LOCATIONS
+    run = Run(Stack(instance, options.locations or usual), say)
     broken = False
     try:
         with run.stack as stack:
@@ -111,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, help="how long each batch's faults last (default: as is usual)"
     )
-    parser.add_argument("--locations", type=int, default=55, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--locations", type=int, help=f"how many (default: {LOCATIONS}, or {FEW_LOCATIONS} with --short)"
+    )
     parser.add_argument("--short", action="store_true", help="within three minutes, as CI runs it")
     return parser
 
