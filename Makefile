@@ -27,8 +27,8 @@ serve: $(LOCAL) ## The stack, configured by the environment and .env (see .env.e
 test: $(DEV) ## The whole test suite, with coverage
 	@exec $(RUN) -m pytest -n 2 $(PYTEST_ARGS) --cov
 
-bench: $(DEV) ## Figures beside yardsticks of the same run, some ten minutes; narrowed by NAME="rotation refreshing"
-	@exec $(RUN) -m benchmarks $(NAME)
+bench: $(DEV) ## Figures beside yardsticks of the same run, half an hour; narrowed by NAME="starting volume", SHORT=1
+	@exec $(RUN) -m benchmarks $(if $(filter-out 0,$(SHORT)),--short) $(NAME)
 
 # An option of `make chaos` for each word of a variable: make chaos SEED=3 FAULT="cut_after redis_full"
 option = $(foreach word,$($(1)),$(2) $(word))

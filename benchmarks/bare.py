@@ -17,6 +17,9 @@ django.setup()
 
 app = Celery("bare")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.task_default_queue = "bare"
+# Thousands of messages wait for it, and it is never to stop listening.
+app.conf.worker_prefetch_multiplier = 0
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS bare_booking (

@@ -40,11 +40,16 @@ class Desk:
         """Token answers of so many new locations."""
         return [each["token"] for each in self.locations(count)]
 
-    def creates(self) -> list[dict[str, Any]]:
-        """The create calls so far, oldest first; each with `at`, `outcome` and `duration_ms`."""
-        answer = self._http.get("/calls", params={"operation": "create_appointment"})
+    def creates(self, **narrowed: str) -> list[dict[str, Any]]:
+        """The create calls so far, oldest first; each with `at`, `outcome` and `location_id`."""
+        answer = self._http.get("/calls", params={"operation": "create_appointment", **narrowed})
         calls: list[dict[str, Any]] = answer.raise_for_status().json()["calls"]
         return calls
+
+    def in_flight(self) -> int:
+        """Create calls that have no answer yet."""
+        counts = self._http.get("/state").raise_for_status().json()["calls"].get("create_appointment", {})
+        return int(counts.get("in_flight", 0))
 
     def token_calls(self) -> int:
         """Calls to the token endpoint so far, whatever became of them."""

@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 300
 
 
 def measure(stack: Stack) -> list[Ratio]:
-    locations, of_each, runs = (20, 3, 1) if stack.short else (500, 10, 1)
+    locations, of_each, runs = (20, 3, 1) if stack.short else (500, 10, 2)
     with stack.sandbox() as desk:
         desk.set(latency_seconds=LATENCY_SECONDS)
         places = desk.locations(locations)

@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 60
 
 
 def measure(stack: Stack) -> list[Ratio]:
-    others, of_each, strangers = (40, 2, 2) if stack.short else (200, 4, 20)
+    others, of_each, strangers = (40, 4, 2) if stack.short else (200, 4, 20)
     with stack.sandbox() as desk:
         desk.set(latency_seconds=LATENCY_SECONDS)
         places = desk.locations(others + 2 * strangers)
@@ -32,7 +32,8 @@ def measure(stack: Stack) -> list[Ratio]:
             wait_for(lambda: not desk.in_flight(), PATIENCE_SECONDS)
             accepted.store(tenant, places[2 * strangers :], of_each)
             accepted.release()
-            wait_for(lambda: desk.in_flight() >= _threads(), PATIENCE_SECONDS)
+            # Once each has had its turn none of them is idle any more; those who are take turns as they come.
+            wait_for(lambda: len(desk.creates()) >= strangers + others + _threads(), PATIENCE_SECONDS)
             among = [_accept(desk, tenant, place) for place in places[strangers : 2 * strangers]]
             calls = desk.creates()
     took_alone = statistics.median(_waited(calls, *each) for each in alone)
@@ -40,7 +41,7 @@ def measure(stack: Stack) -> list[Ratio]:
         (_until_free(calls, at) + 3 * took_alone, _waited(calls, location, at)) for location, at in among
     ]
     pairs.sort(key=lambda pair: pair[1] / pair[0])
-    what = "ms until its call, of a free thread's and 3 × alone"
+    what = "ms until its call, over a free thread's and three times alone"
     return [_ratio(f"{what}, p50", pairs[len(pairs) // 2]), _ratio(f"{what}, the worst", pairs[-1])]
 
 
