@@ -183,10 +183,21 @@ class Booking(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "idempotency_key"], name="one_booking_per_key"),
-            models.UniqueConstraint(fields=["appointment_id"], name="one_owner_per_appointment"),
+            # Of those alone that have one: most rows need not be in these indexes.
             models.UniqueConstraint(
-                fields=["location", "unresolved_slot"], name="one_unresolved_create_per_slot"
+                fields=["tenant", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="one_booking_per_key",
+            ),
+            models.UniqueConstraint(
+                fields=["appointment_id"],
+                condition=Q(appointment_id__isnull=False),
+                name="one_owner_per_appointment",
+            ),
+            models.UniqueConstraint(
+                fields=["location", "unresolved_slot"],
+                condition=Q(unresolved_slot__isnull=False),
+                name="one_unresolved_create_per_slot",
             ),
         ]
         indexes = [
