@@ -463,7 +463,7 @@ def test_it_believes_no_other_location_about_a_booking(
     work_once()
 
     booking.refresh_from_db()
-    assert (booking.status, booking.has_news) == (Booking.Status.BOOKED, False)
+    assert (booking.status, booking.news) == (Booking.Status.BOOKED, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -193,6 +194,15 @@ def test_it_asks_once_for_a_week_of_a_calendar_and_nothing_more_where_all_is_as_
 
     assert (lists(highlevel), reads(highlevel)) == (1, 0)
     assert set(Booking.objects.values_list("news", flat=True)) == {0}
+
+
+def test_it_takes_what_highlevel_fills_in_for_no_change(acme: Persona, highlevel: World) -> None:
+    booked(acme)
+    highlevel.diary.keep(replace(only_entry(highlevel), description="Filled in"))
+
+    compare()
+
+    assert (lists(highlevel), only_booking().news) == (1, 0)
 
 
 def test_it_goes_through_all_weeks_and_calendars(acme: Persona, highlevel: World) -> None:
