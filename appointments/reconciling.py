@@ -64,11 +64,15 @@ def _lost() -> "QuerySet[LostCreate]":
     return LostCreate.objects.filter(appointment_id=None, sent_at__gte=Now() - PAST)
 
 
+def worth_comparing() -> "QuerySet[Location]":
+    """Locations with something ahead that staff may change, or that may turn up."""
+    ahead = Exists(_ahead().filter(location=OuterRef("pk")))
+    return Location.objects.filter(ahead | Exists(_lost().filter(booking__location=OuterRef("pk"))))
+
+
 def _plan_new() -> None:
     """Locations that have become worth comparing, each at another moment of the period."""
-    theirs = {"location": OuterRef("pk")}
-    worth_it = Exists(_ahead().filter(**theirs)) | Exists(_lost().filter(booking__location=OuterRef("pk")))
-    new = Location.objects.filter(worth_it, ~Exists(Comparison.objects.filter(**theirs)))
+    new = worth_comparing().exclude(Exists(Comparison.objects.filter(location=OuterRef("pk"))))
     Comparison.objects.bulk_create(
         [Comparison(location=each, due_at=Now() + random.random() * PERIOD) for each in new],  # noqa: S311
         ignore_conflicts=True,

@@ -1,13 +1,15 @@
 """`manage.py reconcile`: our rows brought in line with what HighLevel has now, while somebody waits.
-How that is done is in oauth/repairs.py; here is what an operator asks and is told."""
+How that is done is in oauth/repairs.py for installs and in appointments/reconciling.py for bookings."""
 
 import sys
 from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Q
 from tqdm import tqdm
 
+from appointments import reconciling
 from oauth import repairs
 from oauth.models import Agency, Location
 from oauth.repairs import Report
@@ -18,8 +20,9 @@ MOST_NAMED = 20
 
 class Command(BaseCommand):
     help = (
-        "Ask HighLevel where the app is installed and repair what lost webhooks left wrong, in both directions; it "
-        "happens by itself once a day. Exits 0 when everything was asked and holds its token, 1 otherwise."
+        "Ask HighLevel where the app is installed and what stands in its calendars, and repair what lost webhooks "
+        "left wrong, in both directions. By itself the first happens once a day, the second several times an hour. "
+        "Exits 0 when everything was asked and holds its token, 1 otherwise."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,6 +35,7 @@ class Command(BaseCommand):
         with tqdm(total=len(accounts), unit=" asked", file=sys.stderr, disable=None) as bar:
             report = repairs.reconcile(accounts, bar.update)
         self._tell(report)
+        self.stdout.write(f"Calendars compared: {_compare(accounts)} locations")
         if not report.is_complete:
             raise CommandError("Not everything could be put right now; the background goes on with it.")
 
@@ -49,6 +53,15 @@ class Command(BaseCommand):
             self.stdout.write(f"  {entry}")
         if len(named) > MOST_NAMED:
             self.stdout.write(f"  and {len(named) - MOST_NAMED} more")
+
+
+def _compare(accounts: list[Agency | Location]) -> int:
+    """Compare the bookings of these accounts' locations; what differs its workers then take over."""
+    ids = [each.pk for each in accounts]
+    theirs = reconciling.worth_comparing().filter(Q(pk__in=ids) | Q(agency__in=ids))
+    compared = reconciling.compare_soon(theirs)
+    reconciling.compare_due()
+    return compared
 
 
 def _chosen(agency_id: str | None, location_id: str | None) -> list[Agency | Location]:
