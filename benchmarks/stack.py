@@ -8,6 +8,7 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
 from types import TracebackType
 from typing import Self
 
@@ -84,6 +85,8 @@ class Stack:
 
     def _set_up_django(self) -> None:
         django.setup()
+        # Without it wake-ups go to a queue that nobody reads.
+        import_module("ghlapp.celery")
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
@@ -122,7 +125,7 @@ class Stack:
         # As many calls at a time as a worker of ours makes for bookings.
         ours = commands.WORKER[commands.WORKER.index("--concurrency") + 1]
         theirs = {"ghlapp": "benchmarks.bare", ours: str(settings.CONVERGING_THREADS)}
-        command = tuple(theirs.get(word, word) for word in commands.WORKER)
+        command = (*(theirs.get(word, word) for word in commands.WORKER), "--queues", "bare")
         with ExitStack() as running:
             yield [
                 running.enter_context(self._worker(f"bare-worker-{number}", command))
