@@ -112,7 +112,7 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
         _end_cancelled(attempt, DELETED)
         return False
     before = {**booking.synced, **booking.known}
-    landed = differences.has_landed(intent.fields, before, differences.shown(found))
+    landed = differences.has_landed(_asked(booking, intent.fields), before, differences.shown(found))
     wait = None if landed else look.next_look(intent, booking.claimed_at, booking.looks + 1)
     if wait is not None:
         attempt.end(booking.status_while_open, reason="not seen yet", again_in=wait, looks=F("looks") + 1)
@@ -125,6 +125,13 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
     states.keep(booking, lease_time(), synced=booking.synced, known=booking.known, **RESOLVED)
     attempt.unresolved = False
     return True
+
+
+def _asked(booking: Booking, sent: dict[str, Any]) -> dict[str, Any]:
+    """Without a status that was only passed through: that it is there says nothing."""
+    status = sent.get("appointment_status")
+    passed_through = status != CANCELLED and "appointment_status" not in booking.wish
+    return {name: sent[name] for name in sent if not (passed_through and name == "appointment_status")}
 
 
 def _read(attempt: Attempt) -> Appointment | None:

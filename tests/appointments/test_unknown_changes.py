@@ -21,9 +21,10 @@ from tests.appointments.conftest import (
     settle,
     until,
 )
+from tests.appointments.post import deliver, letters
 from tests.appointments.test_changing import NEW_START, booked, patch, shown, starts
 from tests.appointments.test_unknown_outcomes import DONE, NOT_DONE
-from tests.fixtures import ACME_CALENDAR, Persona, hurry, only_booking, work_once
+from tests.fixtures import ACME_CALENDAR, Persona, booking_body, hurry, only_booking, work_once
 
 EIGHT = "2027-06-23T08:00:00+05:30"
 FIRST_START = "2027-06-23T03:30:00+05:30"
@@ -307,3 +308,26 @@ def test_it_commits_the_intent_before_the_change_leaves(acme: Persona, highlevel
     assert booking.intent["start_time"] == NEW_START
     assert booking.intent_version == booking.wish_version
     assert booking.lease_until > booking.call_deadline
+
+
+@pytest.mark.parametrize("kind", NOT_DONE)
+def test_it_does_not_take_a_status_that_it_passed_through_for_its_change(
+    acme: Persona, highlevel: World, kind: str
+) -> None:
+    """The create's answer is lost, and found by its letter while lists lag: nothing of it is known yet. The tenant
+    has moved it since, that call gets no answer and is not done. The status it passed through is as it was before.
+    """
+    highlevel.settings.list_lag_seconds = 600
+    order(highlevel, "cut_after", "create_appointment")
+    acme.book(booking_body())
+    work_once()
+    patch(acme, {"startTime": NEW_START})
+    order(highlevel, kind, PUT, **NOT_DONE[kind])
+    deliver(letters(highlevel))
+    hurry(only_booking())
+
+    hurry(only_booking())
+    assert calls(highlevel, PUT) == 1
+    settle(only_booking())
+
+    is_in_step(acme, highlevel, NEW_START)
