@@ -11,7 +11,7 @@ from appointments.attempts import QUOTA_WAIT, Attempt, NotNow
 from appointments.models import Booking
 from ghl import errors
 from ghl.reading import clean
-from oauth import pace
+from oauth import installs, pace
 from oauth.keeping import (
     SUSPENDED_FOR,
     LocationSuspended,
@@ -172,6 +172,8 @@ def _ask_for_contact_again(attempt: Attempt, error: errors.ContactNotFound) -> N
 def _refuse(attempt: Attempt, error: errors.Refused) -> None:
     if isinstance(error, errors.ScopeMissing) and error.scope:
         attempt.booking.location.refuse_scope(error.scope)
+    if isinstance(error, errors.LocationForbidden):
+        installs.doubt(attempt.booking.location)
     ours = isinstance(error, OUR_FAULT)
     code = "internal_error" if ours else REFUSALS.get(type(error), "invalid_request")
     _give_up(attempt, Status.FAILED if ours else Status.REJECTED, described(code, error))

@@ -246,6 +246,13 @@ def connect_private(location_id: str, token: str) -> Location:
     return location
 
 
+def doubt(location: Location) -> None:
+    """HighLevel refused a call as if the app were gone from it: have it asked soon whether that is so."""
+    connected = Location.objects.filter(pk=location.pk).exclude(status__in=Account.DISCONNECTED)
+    if connected.update(check_due_at=Now()):
+        CHECK.send()
+
+
 def until_next_check() -> timedelta:
     """A day or so: not everybody's at once."""
     return CHECK_EVERY * random.uniform(0.8, 1.2)  # noqa: S311

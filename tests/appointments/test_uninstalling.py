@@ -10,7 +10,7 @@ from appointments import sweeping
 from appointments.models import Booking
 from ghl.letters import parse_letter
 from ghl.types import parse_token_grant
-from oauth import installs, letters
+from oauth import installs, letters, reconciling
 from oauth.models import Location, LocationChange, Token
 from sandbox import World
 from tests.appointments.conftest import order, settle
@@ -174,3 +174,14 @@ def test_it_takes_up_a_cancel_though_the_location_waits_when_the_news_comes(
     work_once()
 
     assert shown(acme)["status"] == "cancelled"
+
+
+def test_it_notices_an_uninstall_whose_letter_was_lost(acme: Persona, highlevel: World) -> None:
+    highlevel.uninstall(ACME_LOCATION)
+    acme.book()
+    work_once()
+
+    reconciling.check_due()
+
+    assert Location.objects.get(pk=ACME_LOCATION).status == "uninstalled"
+    assert acme.book(booking_body(title="Another")).json()["code"] == "location_disconnected"
