@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "names",
         nargs="*",
-        choices=BENCHMARKS,
+        type=_name,
         metavar="NAME",
         help=f"{', '.join(BENCHMARKS)}; all, if none is named",
     )
@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         "--short", action="store_true", help="a small form of each, which shows that it works and no more"
     )
     return parser
+
+
+def _name(text: str) -> str:
+    if text not in BENCHMARKS:
+        raise argparse.ArgumentTypeError(f"there is no {text}, only {', '.join(BENCHMARKS)}")
+    return text
 
 
 if __name__ == "__main__":

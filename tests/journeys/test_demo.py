@@ -32,7 +32,7 @@ def test_the_key_it_prints_lists_its_bookings(demo: Demo) -> None:
     answer = httpx2.get(f"{demo.public_url}/api/v1/bookings", headers={"Authorization": f"Bearer {demo.key}"})
 
     statuses = [booking["status"] for booking in answer.json()["results"]]
-    assert sorted(statuses) == ["booked"] * 5 + ["cancelled", "rejected"]
+    assert sorted(statuses) == ["booked"] * 6 + ["cancelled", "rejected"]
 
 
 def test_the_whole_stack_is_ready(demo: Demo) -> None:
@@ -47,6 +47,6 @@ def test_the_numbers_of_all_processes_are_scraped_together(demo: Demo) -> None:
     """Accepted in a web process, booked in the worker's: one page of numbers."""
     numbers = httpx2.get(f"{demo.public_url}/metrics").text
 
-    assert "bookings_accepted_total 7.0" in numbers
-    assert 'bookings_moved_total{status="booked"} 6.0' in numbers
+    assert "bookings_accepted_total 8.0" in numbers
+    assert 'bookings_moved_total{status="booked"} 7.0' in numbers
     assert 'bookings_moved_total{status="rejected"} 1.0' in numbers

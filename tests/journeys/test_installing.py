@@ -22,6 +22,14 @@ def test_somebody_who_allows_the_app_sees_what_is_connected(demo: Demo, page: Pa
     expect(page.get_by_text("What comes next")).to_be_visible()
 
 
+def test_somebody_who_chooses_the_agency_sees_all_of_it_connected(demo: Demo, page: Page) -> None:
+    page.goto(f"{demo.public_url}/oauth/install")
+    page.get_by_role("radio", name=re.compile("Marketplace Demo Agency")).check()
+    page.get_by_role("button", name="Allow").click()
+
+    expect(page.get_by_text("3 of its sub-accounts are connected")).to_be_visible(timeout=20_000)
+
+
 def test_somebody_who_denies_it_is_told_so_and_can_start_again(demo: Demo, page: Page) -> None:
     page.goto(f"{demo.public_url}/oauth/install")
     page.get_by_role("button", name="Deny").click()
@@ -44,6 +52,7 @@ def test_going_back_and_allowing_twice_fails_with_a_reason(demo: Demo, page: Pag
 def test_the_booked_appointment_shows_in_the_calendar(demo: Demo, page: Page) -> None:
     title = f"🎉 مرحبا {uuid.uuid4().hex[:6]}"
     body = {
+        "locationId": "C2QujeCh8ZnC7al2InWR",
         "calendarId": "CVokAlI8fgw4WYWoCtQz",
         "contactId": "0007BWpSzSwfiuSl0tR2",
         "startTime": "2030-01-15T10:00:00+05:30",
