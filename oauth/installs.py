@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from ghl.auth import authorized
 from ghl.errors import HighLevelError, UnreadableAnswer
-from ghl.types import TokenGrant
+from ghl.types import LocationDetails, TokenGrant
 from oauth import keeping, upstream, vault
 from oauth.instants import is_surely_before, latest, may_be_before
 from oauth.minting import NOT_MINTING, ended_since, is_in_doubt
@@ -131,7 +131,7 @@ def is_over(location: Location, as_of: datetime | None) -> bool:
 
 
 def _seek_token(location: Location) -> None:
-    if location.agency is not None and location.agency.is_connected:
+    if location.connected_agency:
         location.await_token()
     else:
         location.await_grant()
@@ -139,7 +139,7 @@ def _seek_token(location: Location) -> None:
 
 def _doubt_token(location: Location) -> None:
     """Its token may be of an install that has ended, where no call would be let through."""
-    if location.agency is not None and location.agency.is_connected:
+    if location.connected_agency:
         replace_token(location)
     else:
         Location.objects.filter(pk=location.pk).update(check_due_at=Now())
@@ -237,8 +237,7 @@ def connect_private(location_id: str, token: str) -> Location:
         location.connect(
             agency=_agency_of(location, details.company_id),
             came_with_agency=False,
-            name=(details.name or location.name)[:255],
-            timezone=(details.timezone or location.timezone)[:64],
+            **_described(location, details),
             scopes_refused=[],
             check_due_at=Now() + until_next_check(),
             **NOT_MINTING,
@@ -268,6 +267,11 @@ def describe(location: Location) -> None:
     except (HighLevelError, keeping.TokenUnavailable) as error:
         log.warning("The name of location %s could not be read: %s", location.pk, error)
         return
-    location.name = (details.name or location.name)[:255]
-    location.timezone = (details.timezone or location.timezone)[:64]
-    location.save(update_fields=["name", "timezone"])
+    location.learn(**_described(location, details))
+
+
+def _described(location: Location, details: LocationDetails) -> dict[str, str]:
+    return {
+        "name": (details.name or location.name)[:255],
+        "timezone": (details.timezone or location.timezone)[:64],
+    }

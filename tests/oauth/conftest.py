@@ -22,9 +22,11 @@ from oauth import installs, minting, pace, provider, reconciling, vault
 from oauth.models import Account, Agency, Location, Token
 from oauth.sealing import keyring
 from sandbox import World
-from sandbox.seed import COMPANY
-from tests.fixtures import ACME_LOCATION
+from sandbox.seed import COMPANY, THIRD_LOCATION
+from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION
 
+# The agency's locations in the world that every test begins with.
+THREE = {ACME_LOCATION, GLOBEX_LOCATION, THIRD_LOCATION}
 HIDDEN_FIELD = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
 
 

@@ -16,10 +16,11 @@ from oauth.tasks import check_installs, mint_due_tokens
 from oauth.vault import AgencyTokens, LocationTokens
 from sandbox import World
 from sandbox.faults import Fault
-from sandbox.seed import COMPANY, THIRD_LOCATION
+from sandbox.seed import COMPANY
 from sandbox.settings import ALL_SCOPES
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body, only_booking, work_once
 from tests.oauth.conftest import (
+    THREE,
     Browser,
     asked_for,
     complete,
@@ -31,7 +32,6 @@ from tests.oauth.conftest import (
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_pace")]
-THREE = {ACME_LOCATION, GLOBEX_LOCATION, THIRD_LOCATION}
 
 
 def test_it_keeps_the_agencys_token_as_a_locations(agency: Agency, highlevel: World) -> None:

@@ -19,13 +19,22 @@ from oauth.vault import AgencyTokens, LocationTokens
 from sandbox import World
 from sandbox.faults import Fault
 from sandbox.installs import in_force
-from sandbox.seed import COMPANY, THIRD_LOCATION
+from sandbox.seed import COMPANY
 from tests.appointments.conftest import at_once, beside, until
-from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona
-from tests.oauth.conftest import asked_for, complete, newest, plain, statuses, statuses_of, stored, work
+from tests.fixtures import ACME_LOCATION, Persona
+from tests.oauth.conftest import (
+    THREE,
+    asked_for,
+    complete,
+    newest,
+    plain,
+    statuses,
+    statuses_of,
+    stored,
+    work,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_pace")]
-THREE = {ACME_LOCATION, GLOBEX_LOCATION, THIRD_LOCATION}
 PATIENCE_SECONDS = 20
 
 

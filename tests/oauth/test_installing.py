@@ -278,8 +278,8 @@ def test_its_callback_needs_few_queries(
     back = browser.consent(browser.begin())
 
     # Thirteen are the session's, whose state is used up and whose key is changed; nine, in one transaction,
-    # write location and token; one finds the token to ask for the location's name, one keeps the name.
-    with django_assert_num_queries(25):
+    # write location and token; one finds the token to ask for the location's name, which has stayed what it was.
+    with django_assert_num_queries(24):
         page = browser.come_back(back)
 
     assert page.status_code == 200

@@ -19,6 +19,7 @@ from sandbox.seed import COMPANY, THIRD_LOCATION
 from sandbox.settings import ALL_SCOPES
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona
 from tests.oauth.conftest import (
+    THREE,
     asked_for,
     complete,
     newest,
@@ -30,7 +31,6 @@ from tests.oauth.conftest import (
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_pace")]
-THREE = {ACME_LOCATION, GLOBEX_LOCATION, THIRD_LOCATION}
 
 
 def uninstall(highlevel: World, location_id: str = ACME_LOCATION, after_seconds: float = 10) -> Letter:

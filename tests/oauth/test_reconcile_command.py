@@ -13,7 +13,6 @@ from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona
 from tests.oauth.conftest import asked_for, complete, statuses, work
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_pace")]
-THREE = {ACME_LOCATION, GLOBEX_LOCATION, THIRD_LOCATION}
 
 
 def reconcile(*arguments: str) -> str:

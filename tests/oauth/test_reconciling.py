@@ -17,6 +17,7 @@ from sandbox.seed import COMPANY, THIRD_LOCATION
 from sandbox.settings import ALL_SCOPES
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona
 from tests.oauth.conftest import (
+    THREE,
     asked_for,
     complete,
     pass_a_night,
@@ -27,7 +28,6 @@ from tests.oauth.conftest import (
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_pace")]
-THREE = {ACME_LOCATION, GLOBEX_LOCATION, THIRD_LOCATION}
 
 
 # --- An agency's locations --------------------------------------------------------------------------------
