@@ -2,12 +2,11 @@
 Whether a letter is genuine is in signatures.py; what it leads to is the mail room's table."""
 
 import json
-import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
-from .reading import Json, clean, flag, mapping, moment, text
+from .reading import Json, clean, finite, flag, mapping, moment, no_constant, text
 from .types import Appointment
 
 
@@ -73,21 +72,10 @@ def _appointment(payload: Json) -> Appointment | None:
 def parse_body(raw: bytes) -> dict[str, Any] | None:
     """The JSON object that a body consists of, in values that PostgreSQL can keep; None for anything else."""
     try:
-        value = json.loads(raw.decode(), parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(raw.decode(), parse_constant=no_constant, parse_float=finite)
         return _clean(value) if isinstance(value, dict) else None
     except (ValueError, RecursionError):
         return None
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(number: str) -> float:
-    read = float(number)
-    if math.isinf(read):
-        raise ValueError("a number is too large")
-    return read
 
 
 def _clean(value: Any) -> Any:

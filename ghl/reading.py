@@ -5,8 +5,10 @@ No knowledge of which key means what: that is in `types.py`.
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import NoReturn
 
 Json = Mapping[str, object]
 
@@ -103,3 +105,16 @@ def json_object(body: bytes) -> Json | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, Mapping) else None
+
+
+def no_constant(name: str) -> NoReturn:
+    """For json.loads' `parse_constant`, where NaN and the infinities are to be refused. Raises ValueError."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def finite(number: str) -> float:
+    """For json.loads' `parse_float`, likewise for what is too large to be a number here."""
+    read = float(number)
+    if math.isinf(read):
+        raise ValueError("a number is too large")
+    return read

@@ -3,9 +3,8 @@ JSON parser in front of them. What can go wrong is defined where the fact is kno
 
 import json
 import logging
-import math
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -20,6 +19,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from ghl.reading import finite, no_constant
 from ghlapp.middleware import request_id
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ class StrictJSONParser(BaseParser):
             return json.loads(
                 body.decode(),
                 object_pairs_hook=_without_repeats,
-                parse_constant=_no_constant,
-                parse_float=_finite,
+                parse_constant=no_constant,
+                parse_float=finite,
             )
         except RecursionError:
             raise exceptions.ParseError("The body is nested too deeply.") from None
@@ -92,17 +92,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(unique) != len(pairs):
         raise ValueError("a key occurs twice in one object")
     return unique
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("a number is too large")
-    return number
 
 
 def problem(status_code: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
