@@ -144,48 +144,25 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 8
 # asked of HighLevel for bookings must not keep those waiting.
 CONVERGING_THREADS = 20
 CELERY_TIMEZONE = "UTC"
+
+
+def _beat(task: str, every: int, *, worth: int | None = None) -> dict[str, object]:
+    """A task for each so many seconds; a message of it is worth nothing once the next one is sent."""
+    return {"task": task, "schedule": every, "options": {"expires": worth or every}}
+
+
 CELERY_BEAT_SCHEDULE = {
-    "find what no message woke": {
-        "task": "appointments.tasks.sweep",
-        "schedule": SWEEP_SECONDS,
-        "options": {"expires": SWEEP_SECONDS},
-    },
-    "refresh tokens that are about to run out": {
-        # Often, for a refresh whose answer was lost must be repeated within HighLevel's 30 seconds of grace.
-        "task": "oauth.tasks.refresh_due_tokens",
-        "schedule": SWEEP_SECONDS,
-        "options": {"expires": SWEEP_SECONDS},
-    },
-    "compare bookings with HighLevel's calendars": {
-        "task": "appointments.tasks.compare",
-        "schedule": 60,
-        "options": {"expires": 60},
-    },
-    "process letters that no message told of": {
-        "task": "webhooks.tasks.process_letters",
-        "schedule": SWEEP_SECONDS,
-        "options": {"expires": SWEEP_SECONDS},
-    },
-    "remove letters that nobody needs any more": {
-        "task": "webhooks.tasks.clear_old_letters",
-        "schedule": 6 * 3600,
-        "options": {"expires": 3600},
-    },
-    "mint tokens for the locations of agencies": {
-        "task": "oauth.tasks.mint_due_tokens",
-        "schedule": SWEEP_SECONDS,
-        "options": {"expires": SWEEP_SECONDS},
-    },
-    "ask where the app is installed": {
-        "task": "oauth.tasks.check_installs",
-        "schedule": 60,
-        "options": {"expires": 60},
-    },
-    "remove sessions that have run out": {
-        "task": "oauth.tasks.clear_sessions",
-        "schedule": 6 * 3600,
-        "options": {"expires": 3600},
-    },
+    "find what no message woke": _beat("appointments.tasks.sweep", SWEEP_SECONDS),
+    # Often, for a refresh whose answer was lost must be repeated within HighLevel's 30 seconds of grace.
+    "refresh tokens that are about to run out": _beat("oauth.tasks.refresh_due_tokens", SWEEP_SECONDS),
+    "mint tokens for the locations of agencies": _beat("oauth.tasks.mint_due_tokens", SWEEP_SECONDS),
+    "process letters that no message told of": _beat("webhooks.tasks.process_letters", SWEEP_SECONDS),
+    "compare bookings with HighLevel's calendars": _beat("appointments.tasks.compare", 60),
+    "ask where the app is installed": _beat("oauth.tasks.check_installs", 60),
+    "remove letters that nobody needs any more": _beat(
+        "webhooks.tasks.clear_old_letters", 6 * 3600, worth=3600
+    ),
+    "remove sessions that have run out": _beat("oauth.tasks.clear_sessions", 6 * 3600, worth=3600),
 }
 
 # Set by the runner: web and worker processes share their numbers through files there.
