@@ -19,6 +19,7 @@ from ghl.auth import authorized
 from ghl.errors import HighLevelError
 from ghl.types import Appointment, Call, appointment_body, change_body
 from oauth import outage, pace, upstream
+from oauth.calling import QUOTA_WAIT
 from oauth.models import Location
 from oauth.vault import LocationTokens
 
@@ -28,8 +29,6 @@ T = TypeVar("T")
 SEND_WITHIN_SECONDS = 1.0
 # Above a whole call: time to write its outcome down before anybody else may take the booking.
 LEASE_MARGIN = timedelta(seconds=10)
-# HighLevel does not say when a day's quota begins anew.
-QUOTA_WAIT = timedelta(hours=1)
 RESOLVED: dict[str, Any] = {"intent_open": False, "looks": 0, "unresolved_slot": None}
 CREATE, CHANGE = "create", "change"
 

@@ -7,16 +7,15 @@ from django.db.models.functions import Now
 
 from appointments import turns
 from appointments.models import Booking
-from oauth.models import Location, LocationChange
+from oauth.models import Location, LocationChange, unbraked
 
 READER = "appointments"
 AT_ONCE = 100
 
-# The news may be overtaken: what waits again by now is not to be hurried.
-FREE = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
-# What waits for a time that has been overtaken, and what was left until somebody reconnects.
+# What waits for a time that has been overtaken, unless its location waits again by now; and what was left until
+# somebody reconnects.
 OPEN = (
-    (Q(next_attempt_at__gt=Now()) & FREE)
+    (Q(next_attempt_at__gt=Now()) & unbraked("location__"))
     | Q(next_attempt_at__isnull=True, status=Booking.Status.BOOKED, cancel_requested_at__isnull=False)
     | Q(next_attempt_at__isnull=True, is_orphaned=True)
 )

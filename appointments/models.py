@@ -13,12 +13,16 @@ from django.db import models
 from django.db.models import Q, Subquery
 from django.db.models.functions import Greatest, Now
 
-from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Upstream
+from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Upstream, unbraked
 
 
 def new_id() -> uuid.UUID:
     """UUIDv7: in order of acceptance, so that the newest rows lie together in every index."""
     return uuid_utils.compat.uuid7()
+
+
+# Nobody is at it.
+UNLEASED = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
 
 
 class BookingQuerySet(models.QuerySet["Booking"]):
@@ -31,8 +35,8 @@ class BookingQuerySet(models.QuerySet["Booking"]):
     def due(self) -> "BookingQuerySet":
         """Something is to be done, nobody is at it and its location need not wait. By PostgreSQL's clock."""
         return self.filter(
-            Q(lease_until__isnull=True) | Q(lease_until__lt=Now()),
-            Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now()),
+            UNLEASED,
+            unbraked("location__"),
             next_attempt_at__lte=Now(),
         )
 

@@ -7,12 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from appointments import differences, look, metrics, states, turns
 from appointments.attempts import CREATE, RESOLVED
-from appointments.models import Booking, Intent, LostCreate
+from appointments.models import UNLEASED, Booking, Intent, LostCreate
 from appointments.times import instant
 from ghl.types import Appointment
 
@@ -111,8 +110,7 @@ def _settle(lost: LostCreate, found: Appointment) -> None:
 
 def _free(lost: LostCreate) -> Booking:
     """The booking, which nobody works on or changes before this transaction ends."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-    booking = Booking.objects.filter(free, pk=lost.booking_id).select_for_update(skip_locked=True).first()
+    booking = Booking.objects.filter(UNLEASED, pk=lost.booking_id).select_for_update(skip_locked=True).first()
     if booking is None:
         raise Busy("its booking is being worked on")
     if booking.intent_open and not booking.is_ended:

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from appointments import contacts, differences, look, states
-from appointments.attempts import QUOTA_WAIT, Attempt, NotNow
+from appointments.attempts import Attempt, NotNow
 from appointments.models import Booking
 from ghl import errors
 from ghl.reading import clean
-from oauth import installs, pace
+from oauth import calling, installs
 from oauth.keeping import (
     SUSPENDED_FOR,
     LocationSuspended,
@@ -27,8 +27,6 @@ Waiting = Account.Waiting
 LONGEST_WAIT = timedelta(minutes=5)
 MOST_CRASHES = 5
 MOST_TRACE = 20_000
-# HighLevel does not say how long a burst lasts where it sends no header.
-BURST_WAIT = timedelta(seconds=10)
 
 REFUSALS: dict[type[errors.HighLevelError], str] = {
     errors.SlotUnavailable: "slot_unavailable",
@@ -75,10 +73,10 @@ def record(attempt: Attempt, error: Exception) -> None:
         case TokenUnavailable():
             _go_without_token(attempt, error)
         case errors.RateLimited(daily_exhausted=True):
-            attempt.booking.location.brake(Waiting.DAILY_QUOTA, error.retry_after or QUOTA_WAIT)
+            calling.brake(attempt.booking.location, error)
             _hold(attempt, error, Waiting.DAILY_QUOTA)
         case errors.RateLimited():
-            _back_off_location(attempt, error)
+            _fail_for_now(attempt, error, "rate_limited", calling.brake(attempt.booking.location, error))
         case errors.ContactNotFound() if contacts.may_ask_again(attempt.booking):
             _ask_for_contact_again(attempt, error)
         case errors.Refused():
@@ -106,13 +104,6 @@ def _try_again(attempt: Attempt, error: errors.HighLevelError) -> None:
     # Soon after a create that may have happened; what is known not to have happened, or not to be known, later.
     wait = look.FIRST_LOOK_AFTER if attempt.unresolved and attempt.sent else _backoff(attempt.booking)
     _fail_for_now(attempt, error, code, max(wait, error.retry_after or timedelta(0)))
-
-
-def _back_off_location(attempt: Attempt, error: errors.RateLimited) -> None:
-    wait = error.retry_after or BURST_WAIT
-    attempt.booking.location.brake(Waiting.RATE_LIMITED, wait)
-    pace.back_off(pace.location(attempt.booking.location_id), wait)
-    _fail_for_now(attempt, error, "rate_limited", wait)
 
 
 def _fail_for_now(attempt: Attempt, error: errors.HighLevelError, code: str, wait: timedelta) -> None:

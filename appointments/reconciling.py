@@ -21,7 +21,7 @@ from ghl.types import Appointment
 from oauth import pace, upstream
 from oauth.calling import MustWaitItsTurn, ask
 from oauth.keeping import TokenUnavailable
-from oauth.models import Account, Location
+from oauth.models import Account, Location, unbraked
 from oauth.vault import LocationTokens
 
 log = logging.getLogger(__name__)
@@ -80,8 +80,7 @@ def _plan_new() -> None:
 
 
 def _claim() -> Comparison | None:
-    free = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
-    due = Comparison.objects.filter(free, due_at__lte=Now())
+    due = Comparison.objects.filter(unbraked("location__"), due_at__lte=Now())
     connected = due.exclude(location__status__in=Account.DISCONNECTED).select_related("location")
     with transaction.atomic():
         comparison = connected.order_by("due_at").select_for_update(skip_locked=True, of=("self",)).first()

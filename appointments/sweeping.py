@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 from appointments import following, metrics, outcomes, states, turns
 from appointments.attempts import Attempt
 from appointments.changing import CHANGE_LIFE
-from appointments.models import Booking, TimelineEntry
-from oauth.models import Upstream
+from appointments.models import UNLEASED, Booking, TimelineEntry
+from oauth.models import Upstream, unbraked
 
 Status = Booking.Status
 SWEPT_AT_ONCE = 500
@@ -33,8 +33,7 @@ def sweep() -> None:
 
 
 def _release_held() -> None:
-    free = Q(location__not_before__isnull=True) | Q(location__not_before__lte=Now())
-    held = Booking.objects.filter(free, OPEN, status=Status.ON_HOLD)
+    held = Booking.objects.filter(unbraked("location__"), OPEN, status=Status.ON_HOLD)
     _move_all(held, Status.PENDING, "the location goes on")
 
 
@@ -80,8 +79,7 @@ def _waits() -> Q:
 
 def _free(bookings: "QuerySet[Booking]") -> "QuerySet[Booking]":
     """Those that nobody works on, for this transaction alone."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-    return bookings.filter(free).select_for_update(of=("self",), skip_locked=True)[:SWEPT_AT_ONCE]
+    return bookings.filter(UNLEASED).select_for_update(of=("self",), skip_locked=True)[:SWEPT_AT_ONCE]
 
 
 def _move_all(bookings: "QuerySet[Booking]", status: Booking.Status, reason: str, **changes: Any) -> None:

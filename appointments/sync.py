@@ -4,12 +4,12 @@ whether it is news at all. What follows is done by the booking's next step, whic
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import DateTimeField, Q, Value
+from django.db.models import DateTimeField, Value
 from django.db.models.functions import Greatest, Now
 
 from appointments import differences, look, orphans, turns
 from appointments.attempts import CHANGE, CREATE
-from appointments.models import Booking
+from appointments.models import UNLEASED, Booking
 from ghl.letters import Letter
 from ghl.types import Appointment
 
@@ -108,8 +108,7 @@ def told_who_waits(news: News) -> bool:
         told = unsure.hear()
     else:
         mine = [each.pk for each in unsure if _may_have_made(each, news.appointment)]
-        free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-        unsure.filter(free, pk__in=mine).update(next_attempt_at=Now())
+        unsure.filter(UNLEASED, pk__in=mine).update(next_attempt_at=Now())
         told = len(mine)
     if told:
         turns.wake(news.location_id)

@@ -42,7 +42,7 @@ def ask(source: TokenSource, account: Account, use: pace.Use, call: Callable[[st
         try:
             return call(token, calls)
         except RateLimited as error:
-            _brake(account, error)
+            brake(account, error)
             raise
         finally:
             pace.finish(slot, calls[-1] if calls else None)
@@ -70,10 +70,13 @@ def _resource(account: Account) -> str:
     return (pace.company if isinstance(account, Agency) else pace.location)(account.pk)
 
 
-def _brake(account: Account, error: RateLimited) -> None:
+def brake(account: Account, error: RateLimited) -> timedelta:
+    """What a 429 means for everything that is yet to be asked with the account's token; how long it waits."""
     if error.daily_exhausted:
-        account.brake(Account.Waiting.DAILY_QUOTA, error.retry_after or QUOTA_WAIT)
-        return
+        wait = error.retry_after or QUOTA_WAIT
+        account.brake(Account.Waiting.DAILY_QUOTA, wait)
+        return wait
     wait = error.retry_after or BURST_WAIT
     account.brake(Account.Waiting.RATE_LIMITED, wait)
     pace.back_off(_resource(account), wait)
+    return wait

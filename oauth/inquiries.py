@@ -27,7 +27,7 @@ def is_installed(account: Account) -> bool | None:
         return answers(account)
     assert isinstance(account, Location)  # noqa: S101  (there is no third kind)
     try:
-        is_listed = listing(account) is not None if has_agency(account) else None
+        is_listed = listing(account) is not None if account.connected_agency else None
     except Refused:
         is_listed = None
     return is_listed or is_reached(account) or is_listed
@@ -42,15 +42,12 @@ def answers(agency: Agency) -> bool | None:
     return True
 
 
-def has_agency(location: Location) -> bool:
-    return location.agency is not None and location.agency.is_connected
-
-
 def listing(location: Location) -> InstalledLocation | None:
     """The location as its agency's list shows it; None where it does not, or none can be had."""
-    if location.agency is None or not has_agency(location):
+    agency = location.connected_agency
+    if agency is None:
         return None
-    listed = page(location.agency, location_id=location.pk)
+    listed = page(agency, location_id=location.pk)
     of_it = (each for each in listed.locations if each.id == location.pk and each.is_installed is not False)
     return next(of_it, None)
 

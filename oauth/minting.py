@@ -20,7 +20,7 @@ from ghl.types import Call, TokenGrant
 from oauth import calling, keeping, upstream
 from oauth.instants import is_surely_before, latest, may_be_before
 from oauth.keeping import SUSPENDED_FOR, LocationSuspended, NeedsReconnect, TokenBusy
-from oauth.models import Account, Agency, Location, Token
+from oauth.models import Account, Agency, Location, Token, unbraked
 from oauth.pace import Use
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def takes_over(token: Token) -> bool:
     From then on it is due to be minted, and no longer to be refreshed, however often the first try fails.
     """
     location = token.location
-    if location is None or location.agency is None or not location.agency.is_connected:
+    if location is None or location.connected_agency is None:
         return False
     unchanged = Token.objects.filter(pk=token.pk, version=token.version)
     if unchanged.update(refresh_due_at=None, refresh_started_at=None):
@@ -136,8 +136,7 @@ RETURNING *
 
 def agencies_with_due() -> list[str]:
     """The agencies for whose locations there is something to mint now."""
-    free = Q(agency__not_before__isnull=True) | Q(agency__not_before__lte=Now())
-    due = Location.objects.filter(free, mint_due_at__lte=Now())
+    due = Location.objects.filter(unbraked("agency__"), mint_due_at__lte=Now())
     held = due.exclude(agency__status__in=Account.DISCONNECTED)
     return list(held.order_by("agency_id").values_list("agency_id", flat=True).distinct())
 

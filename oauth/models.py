@@ -139,6 +139,11 @@ class Account(models.Model):
         """News for whom it may concern, in the transaction that makes it so."""
 
 
+def unbraked(account: str = "") -> Q:
+    """Rows whose account need not wait, by PostgreSQL's clock; `account` is the way to it, as in "location__"."""
+    return Q(**{f"{account}not_before__isnull": True}) | Q(**{f"{account}not_before__lte": Now()})
+
+
 class Agency(Account):
     """A HighLevel company. It is active where the app is installed in the company as a whole."""
 
@@ -243,6 +248,11 @@ class Location(Account):
                 fields=["check_due_at"], condition=Q(check_due_at__isnull=False), name="location_to_check"
             ),
         ]
+
+    @property
+    def connected_agency(self) -> Agency | None:
+        """The agency that holds a token to ask for this location's with."""
+        return self.agency if self.agency is not None and self.agency.is_connected else None
 
     def await_token(self) -> None:
         """It is installed with its agency, whose token will bring its own: as soon as a booking wants it."""

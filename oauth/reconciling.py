@@ -17,7 +17,7 @@ from oauth import calling, inquiries, installs, vault
 from oauth.installs import locked
 from oauth.instants import is_surely_before, latest
 from oauth.keeping import NeedsReconnect, TokenUnavailable
-from oauth.models import Account, Agency, Location, Token
+from oauth.models import Account, Agency, Location, Token, unbraked
 
 log = logging.getLogger(__name__)
 A = TypeVar("A", Agency, Location)
@@ -38,10 +38,9 @@ def check_due() -> None:
 
 
 def _claim_due(model: type[A]) -> A | None:
-    free = Q(not_before__isnull=True) | Q(not_before__lte=Now())
     connected = model._default_manager.exclude(status__in=Account.DISCONNECTED)
     with transaction.atomic():
-        rows = connected.filter(free, check_due_at__lte=Now()).order_by("check_due_at")
+        rows = connected.filter(unbraked(), check_due_at__lte=Now()).order_by("check_due_at")
         account = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
         if account is not None:
             model._default_manager.filter(pk=account.pk).update(check_due_at=Now() + AGAIN_AFTER)
@@ -136,7 +135,7 @@ def check_location(location: Location) -> None:
     """Bring one location in line with what HighLevel says of it. Raises as `check_agency` does."""
     known_end, before = location.uninstalled_as_of, _version(location)
     listed, reached = inquiries.listing(location), inquiries.is_reached(location)
-    if listed is None and reached is None and not inquiries.has_agency(location):
+    if listed is None and reached is None and location.connected_agency is None:
         raise NeedsReconnect("Nobody holds a token to ask with")
     with transaction.atomic():
         now = locked(Location, location.pk)
@@ -160,7 +159,7 @@ def _has_newer_install(location: Location) -> bool:
     """Whether HighLevel told of an install that the token is too old for, and of which it says nothing."""
     token = Token.objects.of(location).first()
     is_newer = token is not None and is_surely_before(token.issued_at, location.installed_as_of)
-    return is_newer and not inquiries.has_agency(location)
+    return is_newer and location.connected_agency is None
 
 
 def _end(location: Location) -> None:

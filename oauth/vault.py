@@ -125,11 +125,12 @@ def _stored_meanwhile(
 
 def _agencys(location: Location, instead_of: Token | None = None) -> Token | None:
     """The token that its agency's brings for it, at once; None where there is none to be had like that."""
-    if location.agency is None or not location.agency.is_connected:
+    agency = location.connected_agency
+    if agency is None:
         return None
     _wait_out_suspension(location)
     try:
-        return minting.mint(location, AgencyTokens(location.agency.pk), instead_of=instead_of)
+        return minting.mint(location, AgencyTokens(agency.pk), instead_of=instead_of)
     except NeedsReconnect as error:
         log.warning("Location %s gets no token from its agency: %s", location.pk, error)
         return None
@@ -158,10 +159,9 @@ def _wait_out_suspension(account: Account) -> None:
 
 def _refused_private(stored: Token) -> Token:
     """A Private Integration Token that HighLevel no longer takes: only the operator can bring another."""
-    current = Token.objects.select_related("location").get(pk=stored.pk)
-    if current.version != stored.version:
-        return current
-    current.account.brake(Account.Waiting.NEEDS_RECONNECT, None, Account.Status.NEEDS_RECONNECT)
+    assert stored.location is not None  # noqa: S101  (agencies have none)
+    if token := _stored_meanwhile(stored.location, stored, Account.Waiting.NEEDS_RECONNECT, None):
+        return token
     raise NeedsReconnect("HighLevel refuses the Private Integration Token")
 
 
