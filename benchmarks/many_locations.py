@@ -18,7 +18,6 @@ from oauth.models import Tenant
 
 LATENCY_SECONDS = 0.2
 WORKERS = 1
-PATIENCE_SECONDS = 300
 
 
 def measure(stack: Stack) -> list[Ratio]:
@@ -45,7 +44,7 @@ def _ours(stack: Stack, tenant: Tenant, places: list[dict[str, Any]], of_each: i
     accepted.release()
     with stack.workers(WORKERS) as processes:
         used_before = seconds_used(processes)
-        wait_for(lambda: not Booking.objects.filter(next_attempt_at__isnull=False).exists(), PATIENCE_SECONDS)
+        wait_for(lambda: not Booking.objects.filter(next_attempt_at__isnull=False).exists())
         used = seconds_used(processes) - used_before
     booked = Booking.objects.filter(status=Booking.Status.BOOKED).count()
     assert booked == len(places) * of_each, f"only {booked} booked"
@@ -58,7 +57,7 @@ def _bare(stack: Stack, places: list[dict[str, Any]], of_each: int) -> tuple[flo
     count = len(places) * of_each
     with stack.bare_workers(WORKERS) as processes:
         used_before = seconds_used(processes)
-        wait_for(lambda: _done()[0] == count, PATIENCE_SECONDS)
+        wait_for(lambda: _done()[0] == count)
         used = seconds_used(processes) - used_before
     return _rate(count, _done()[1]), 1000 * used / count
 

@@ -24,7 +24,7 @@ def measure(stack: Stack) -> list[Ratio]:
         accepted.store(Tenant.objects.create(name="benchmark"), [place], bookings)
         with stack.workers(1):
             accepted.release()
-            wait_for(lambda: not Booking.objects.filter(next_attempt_at__isnull=False).exists(), 300)
+            wait_for(lambda: not Booking.objects.filter(next_attempt_at__isnull=False).exists())
         calls = desk.creates()
     arrivals = [datetime.fromisoformat(call["at"]).timestamp() for call in calls]
     admitted = sum(call["outcome"] != "429" for call in calls)

@@ -14,11 +14,10 @@ from benchmarks import accepted, bare
 from benchmarks.accounts import connect
 from benchmarks.desk import Desk
 from benchmarks.ratios import Ratio
-from benchmarks.stack import Stack, wait_for
+from benchmarks.stack import PATIENCE_SECONDS, Stack, wait_for
 from oauth.models import Location, Tenant
 
 LOCATIONS = 20
-PATIENCE_SECONDS = 30
 # Long enough for everybody to have gone to sleep again.
 PAUSE_SECONDS = 0.05
 
@@ -48,7 +47,7 @@ def measure(stack: Stack) -> list[Ratio]:
 
 def _start_bare(number: int) -> None:
     bare.start.delay(number, time.time())
-    wait_for(lambda: _started(number), PATIENCE_SECONDS, 0.02)
+    wait_for(lambda: _started(number), 0.02)
     time.sleep(PAUSE_SECONDS)
 
 

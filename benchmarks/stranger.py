@@ -17,7 +17,6 @@ from benchmarks.stack import Stack, wait_for
 from oauth.models import Location, Tenant
 
 LATENCY_SECONDS = 2.0
-PATIENCE_SECONDS = 60
 
 
 def measure(stack: Stack) -> list[Ratio]:
@@ -29,11 +28,11 @@ def measure(stack: Stack) -> list[Ratio]:
         tenant = Tenant.objects.create(name="benchmark")
         with stack.workers(1):
             alone = [_accept(desk, tenant, place) for place in places[:strangers]]
-            wait_for(lambda: not desk.in_flight(), PATIENCE_SECONDS)
+            wait_for(lambda: not desk.in_flight())
             accepted.store(tenant, places[2 * strangers :], of_each)
             accepted.release()
             # Once each has had its turn none of them is idle any more; those who are take turns as they come.
-            wait_for(lambda: len(desk.creates()) >= strangers + others + _threads(), PATIENCE_SECONDS)
+            wait_for(lambda: len(desk.creates()) >= strangers + others + _threads())
             among = [_accept(desk, tenant, place) for place in places[strangers : 2 * strangers]]
             calls = desk.creates()
     took_alone = statistics.median(_waited(calls, *each) for each in alone)
@@ -60,7 +59,7 @@ def _accept(desk: Desk, tenant: Tenant, place: dict[str, Any]) -> tuple[str, flo
     location, wanted = Location.objects.get(pk=place["id"]), accepted.wanted(place, 0)
     came_at = time.time()
     bookings.request(tenant, location, wanted)
-    wait_for(lambda: bool(desk.creates(location_id=location.pk)), PATIENCE_SECONDS, 0.05)
+    wait_for(lambda: bool(desk.creates(location_id=location.pk)), 0.05)
     return location.pk, came_at
 
 
