@@ -60,18 +60,18 @@ class Attempt:
     calls: list[Call] = field(default_factory=list)
     unresolved: bool = field(init=False)
     sent: bool = field(init=False, default=False)
+    _tokens: LocationTokens = field(init=False)
 
     def __post_init__(self) -> None:
         self.unresolved = self.booking.intent_open
+        self._tokens = LocationTokens(self.booking.location_id, self.booking.token)
 
     def ask(self, call: Callable[[str], T]) -> T:
         """`call` with the location's access token; once more with another one if HighLevel rejects it.
 
         Raises NotNow where the location's allowance is used up.
         """
-        return authorized(
-            LocationTokens(self.booking.location_id), lambda token: self._in_a_slot(call, token)
-        )
+        return authorized(self._tokens, lambda token: self._in_a_slot(call, token))
 
     def _in_a_slot(self, call: Callable[[str], T], token: str) -> T:
         slot, made = self._take_slot(), len(self.calls)

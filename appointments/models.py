@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import Q, Subquery
 from django.db.models.functions import Greatest, Now
 
-from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Upstream, unbraked
+from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Token, Upstream, unbraked
 
 
 def new_id() -> uuid.UUID:
@@ -43,42 +43,6 @@ class BookingQuerySet(models.QuerySet["Booking"]):
     def hear(self) -> int:
         """There is news of them in HighLevel: the next step, after the one that is under way, is to read it."""
         return self.update(news=models.F("news") + 1, next_attempt_at=Now())
-
-    def claim(self, location_id: str, lease_for: timedelta) -> "Booking | None":
-        """Take a lease on the location's oldest due booking; None where there is nothing to do (rule 1).
-
-        One statement: of two workers one gets the row, and the other the next row instead of waiting.
-        """
-        claimed = self.raw(CLAIM, {"location": location_id, "lease": uuid.uuid4(), "lease_for": lease_for})
-        return next(iter(claimed), None)
-
-
-DUE = """
-    booking.location_id = %(location)s
-    AND booking.next_attempt_at <= statement_timestamp()
-    AND (booking.lease_until IS NULL OR booking.lease_until < statement_timestamp())
-"""
-# Nobody waits until a claim is safe on disk. One that PostgreSQL's crash loses was never acted on: the intent comes
-# after it in the log and is waited for, and without the lease it is not written (rule 2).
-UNHURRIED = "set_config('synchronous_commit', 'off', true)"
-CLAIM = f"""
-WITH oldest AS (
-    SELECT booking.id
-    FROM appointments_booking AS booking
-    JOIN oauth_location AS location ON location.id = booking.location_id
-    WHERE {DUE} AND (location.not_before IS NULL OR location.not_before <= statement_timestamp())
-    ORDER BY booking.id
-    LIMIT 1
-    FOR UPDATE OF booking SKIP LOCKED
-)
-UPDATE appointments_booking
-SET lease = %(lease)s, lease_until = statement_timestamp() + %(lease_for)s
-FROM oldest
-WHERE appointments_booking.id = oldest.id
-RETURNING appointments_booking.*, statement_timestamp() AS claimed_at, {UNHURRIED} AS unhurried, EXISTS (
-    SELECT FROM appointments_booking AS booking WHERE {DUE} AND booking.id <> oldest.id
-) AS more_due
-"""  # noqa: S608  (no value is in it)
 
 
 @dataclass(frozen=True)
@@ -181,8 +145,9 @@ class Booking(models.Model):
 
     objects = BookingQuerySet.as_manager()
 
-    # Set by `claim`: the instant of the claim by PostgreSQL's clock, and whether the location has more that is due.
+    # Set by the claim: its instant by PostgreSQL's clock, the location's token, and whether it has more that is due.
     claimed_at: datetime
+    token: Token | None = None
     more_due: bool
 
     class Meta:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from appointments import bookings, turns
+from appointments import bookings, claiming, turns
 from appointments.attempts import lease_time
 from appointments.models import Booking, TimelineEntry
 from oauth import outage, pace
@@ -22,6 +22,9 @@ LONGEST_WAIT_SECONDS = 0.5
 watch = threading.Lock()
 # So many threads of a process converge; the others are for whatever else comes up, which must not wait for them.
 seats = threading.BoundedSemaphore(settings.CONVERGING_THREADS)
+# How often a process whose seats are taken calls for others.
+CALL_EVERY_SECONDS = 0.2
+_called_at = -CALL_EVERY_SECONDS
 # Longer than any attempt takes, so that each has left its line of history by then.
 QUIET = timedelta(minutes=10)
 
@@ -48,8 +51,7 @@ def _work(is_stopping: Callable[[], bool]) -> None:
     until = time.monotonic() + IN_A_ROW_SECONDS
     while time.monotonic() < until and not is_stopping():
         try:
-            # A message that finds every seat taken costs half as much as a booking.
-            location_id, wait = turns.next_location(call_others=_is_a_seat_free())
+            location_id, wait = turns.next_location(call_others=_may_others_have_room())
         except turns.Away:
             time.sleep(turns.SKIP_SECONDS)
             continue
@@ -60,10 +62,16 @@ def _work(is_stopping: Callable[[], bool]) -> None:
     turns.go_on()
 
 
-def _is_a_seat_free() -> bool:
+def _may_others_have_room() -> bool:
+    """Whether to call another thread: where this process has a seat free, else now and then, as another may have one.
+    A message that finds every seat taken costs half as much as a booking."""
+    global _called_at  # noqa: PLW0603  (two threads may both call: that is no harm)
     if not seats.acquire(blocking=False):
-        return False
-    seats.release()
+        if time.monotonic() - _called_at < CALL_EVERY_SECONDS:
+            return False
+    else:
+        seats.release()
+    _called_at = time.monotonic()
     return True
 
 
@@ -90,7 +98,7 @@ def serve(location_id: str) -> bool:
         if booking is None:
             return False
         if booking.more_due:
-            turns.wake(location_id)
+            turns.share(location_id, call_others=_may_others_have_room())
         has_called = bookings.converge(booking, slot)
     finally:
         if gate.is_probe and not has_called:
@@ -105,7 +113,7 @@ def _claimed(location_id: str) -> tuple[Booking | None, pace.Slot | None]:
     except pace.NoSlot as error:
         turns.later(location_id, error.retry_after)
         return None, None
-    booking = Booking.objects.claim(location_id, lease_time())
+    booking = claiming.claim(location_id, lease_time())
     if booking is None:
         pace.give_back(slot)
         return None, None

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db import connection, models
 
-from appointments import bookings
+from appointments import bookings, claiming
 from appointments.attempts import lease_time
-from appointments.models import CLAIM, Booking
+from appointments.models import Booking
 from benchmarks import accepted
 from benchmarks.ratios import Ratio
 from benchmarks.stack import Stack
@@ -59,7 +59,7 @@ def _round(tenant: Tenant, locations: list[Location]) -> float:
     for number in range(PAIRS):
         location = locations[number % len(locations)]
         booking, _ = bookings.request(tenant, location, accepted.wanted(_place(location), number))
-        claimed = Booking.objects.claim(location.pk, lease_time())
+        claimed = claiming.claim(location.pk, lease_time())
         assert claimed is not None
         assert claimed.pk == booking.pk
     return PAIRS / (time.monotonic() - began)
@@ -93,6 +93,6 @@ def _multiply(model: type[models.Model], like: Any, count: int, columns: dict[st
 def _see_an_index_used(location: Location) -> None:
     values: dict[str, Any] = {"location": location.pk, "lease": None, "lease_for": lease_time()}
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {CLAIM}", values)
+        cursor.execute(f"EXPLAIN {claiming.CLAIM}", values)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "Seq Scan on appointments_booking" not in plan, plan

@@ -4,14 +4,14 @@ Sealing and storing is in keeping.py, how HighLevel is asked for tokens in refre
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import transaction
 
 from ghl.errors import HighLevelError, NotSent, OutcomeUnknown, RateLimited, RefreshTokenDead
-from oauth import keeping, minting, refreshing
+from oauth import keeping, minting, refreshing, rows
 from oauth.calling import MustWaitItsTurn
 from oauth.keeping import SUSPENDED_FOR, LocationSuspended, NeedsReconnect, TokenUnavailable, is_usable
 from oauth.models import Account, Location, Token
@@ -59,14 +59,16 @@ class AccountTokens:
 class LocationTokens(AccountTokens):
     """Of a location. One that has none yet, or no longer, gets it with its agency's token, at once."""
 
-    def __init__(self, location_id: str) -> None:
+    def __init__(self, location_id: str, at_hand: Token | None = None) -> None:
+        """`at_hand`: as just read with something else, for the first call; each later one reads it again."""
         self._location_id = location_id
+        self._at_hand = at_hand
 
     def token(self) -> str:
-        """As of any account; before each call, so it reads no more than it needs where the stored one works."""
-        for stored in Token.objects.raw(CONNECTED, [self._location_id]):
-            if is_usable(stored):
-                return keeping.opened(stored, "access_token")
+        """As of any account."""
+        stored, self._at_hand = self._at_hand, None
+        if stored is not None and is_usable(stored):
+            return keeping.opened(stored, "access_token")
         return super().token()
 
     def _read(self) -> Token:
@@ -81,11 +83,17 @@ class LocationTokens(AccountTokens):
         return stored
 
 
-CONNECTED = f"""
-SELECT token.id, token.location_id, token.access_token, token.expires_at
-FROM oauth_token AS token JOIN oauth_location AS location ON location.id = token.location_id
-WHERE token.location_id = %s AND location.status NOT IN ({", ".join(f"'{each}'" for each in Account.DISCONNECTED)})
-"""  # noqa: S608  (the statuses are this product's own)
+# For a statement that reads a location and its token with it: what of it, how, and what `at_hand` makes of that.
+AT_HAND = ("id", "location_id", "access_token", "expires_at")
+JOIN_AT_HAND = f"""
+    LEFT JOIN oauth_token AS token ON token.location_id = location.id
+    AND location.status NOT IN ({", ".join(f"'{each}'" for each in Account.DISCONNECTED)})
+"""
+
+
+def at_hand(row: Sequence[Any]) -> Token | None:
+    """The token for LocationTokens; None where the location has none, or has none any longer."""
+    return rows.instance(Token, AT_HAND, row) if row[0] is not None else None
 
 
 class AgencyTokens(AccountTokens):

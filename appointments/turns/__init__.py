@@ -71,6 +71,14 @@ def next_location(*, call_others: bool = True) -> tuple[str | None, timedelta | 
     return location_id, None
 
 
+def share(location_id: str, *, call_others: bool = True) -> None:
+    """Whoever has this location's turn leaves more of it to others; where that is lost, the sweep finds it.
+    Never raises."""
+    with suppress(Away):
+        if _ask("wake", location_id)[0] and call_others:
+            go_on()
+
+
 def go_on() -> None:
     """Have another thread take up what this one leaves. Never raises."""
     with wakeups.unless_away(CONVERGE) as there:

@@ -9,9 +9,9 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from appointments import bookings
+from appointments import bookings, claiming
 from appointments.models import Booking
-from oauth.models import Token
+from oauth.models import Location, Token
 from sandbox import World
 from sandbox.faults import Fault
 from tests.appointments.conftest import at_once, calls, until
@@ -21,7 +21,7 @@ LEASE = timedelta(seconds=10)
 
 
 def claim() -> Booking | None:
-    return Booking.objects.claim(ACME_LOCATION, LEASE)
+    return claiming.claim(ACME_LOCATION, LEASE)
 
 
 def test_it_books_an_accepted_request(acme: Persona, highlevel: World) -> None:
@@ -135,6 +135,30 @@ def test_it_claims_nothing_while_the_location_waits(acme: Persona) -> None:
     acme.location.brake(acme.location.Waiting.RATE_LIMITED, timedelta(seconds=30))
 
     assert claim() is None
+
+
+def test_it_claims_with_the_locations_token(acme: Persona) -> None:
+    acme.book()
+
+    claimed = claim()
+
+    assert claimed is not None
+    assert claimed.token is not None
+    assert claimed.token.access_token == Token.objects.get().access_token
+    assert claimed.wish == only_booking().wish
+
+
+@pytest.mark.parametrize("status", Location.DISCONNECTED)
+def test_it_claims_without_the_token_of_a_disconnected_location(
+    acme: Persona, status: Location.Status
+) -> None:
+    acme.book()
+    Location.objects.update(status=status)
+
+    claimed = claim()
+
+    assert claimed is not None
+    assert claimed.token is None
 
 
 def test_it_takes_over_a_lease_that_has_ended(acme: Persona) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from appointments import bookings, sweeping
+from appointments import bookings, claiming, sweeping
 from appointments.models import Booking
 from oauth.models import Location, Token
 from sandbox import World
@@ -84,7 +84,7 @@ def test_it_cancels_at_once_after_an_attempt_that_surely_came_to_nothing(
 def test_it_lets_nothing_leave_once_it_is_cancelled(acme: Persona, highlevel: World) -> None:
     """A worker has claimed it and not yet sent anything: its intent can no longer be written."""
     acme.book()
-    claimed = Booking.objects.claim(ACME_LOCATION, LEASE)
+    claimed = claiming.claim(ACME_LOCATION, LEASE)
     assert claimed is not None
     assert cancel(acme)["status"] == "cancelled"
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db.models.functions import Now
 
-from appointments import outcomes, sweeping
+from appointments import claiming, outcomes, sweeping
 from appointments.attempts import Attempt
 from appointments.models import Booking
 from ghl.types import parse_token_grant
@@ -185,7 +185,7 @@ def test_it_does_not_expire_on_hold_what_highlevel_may_have_done(acme: Persona) 
 
 def test_it_moves_nothing_that_a_worker_is_at(acme: Persona) -> None:
     acme.book()
-    assert Booking.objects.claim(ACME_LOCATION, timedelta(seconds=10))
+    assert claiming.claim(ACME_LOCATION, timedelta(seconds=10))
     acme.location.brake(Location.Waiting.SUSPENDED, None, Location.Status.SUSPENDED)
 
     sweeping.sweep()
@@ -198,7 +198,7 @@ def test_it_does_not_undo_a_reconnect_that_came_while_the_old_token_failed(
 ) -> None:
     """The refresh is refused, somebody installs again, and only then the worker writes its outcome."""
     acme.book()
-    claimed = Booking.objects.claim(ACME_LOCATION, timedelta(seconds=10))
+    claimed = claiming.claim(ACME_LOCATION, timedelta(seconds=10))
     assert claimed is not None
     kill_token(highlevel)
     with pytest.raises(NeedsReconnect) as dead:

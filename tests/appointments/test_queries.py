@@ -82,8 +82,8 @@ def test_it_books_with_as_many_as_it_needs_and_no_more(
     outage.gate()
     monkeypatch.setattr(outage, "LOOK_EVERY_SECONDS", 60)
 
-    # claim, token, intent, outcome with its two lines of history, nothing more to claim
-    with queries(5):
+    # claim with the token, intent, outcome with its two lines of history, nothing more to claim
+    with queries(4):
         work_once()
     assert only_booking().status == "booked"
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from appointments import sweeping
+from appointments import claiming, sweeping
 from appointments.models import Booking, ContactMatch, TimelineEntry
 from appointments.times import instant
 from oauth import upstream
@@ -164,7 +164,7 @@ class Desk(RuleBasedStateMachine):
     @rule()
     def die_before_any_call(self) -> None:
         self._hurry()
-        Booking.objects.claim(ACME_LOCATION, timedelta(seconds=30))
+        claiming.claim(ACME_LOCATION, timedelta(seconds=30))
 
     @rule()
     def let_leases_end(self) -> None:

@@ -235,6 +235,27 @@ def test_it_wakes_others_for_what_became_ready_by_the_clock(broker: redis.Redis)
     assert broker.llen("wake-ups") == 1
 
 
+def test_it_calls_others_where_a_seat_is_free_else_now_and_then(
+    acme: Persona, broker: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book_several(acme, 4)
+    monkeypatch.setattr(working, "seats", BoundedSemaphore(1))
+
+    def messages_of_one_turn() -> int:
+        broker.delete("wake-ups")
+        assert turns.next_location()[0]
+        broker.delete("wake-ups")
+        assert working.serve(ACME_LOCATION)
+        return broker.llen("wake-ups")
+
+    assert messages_of_one_turn() == 1
+    working.seats.acquire()
+    monkeypatch.setattr(working, "CALL_EVERY_SECONDS", HOUR.total_seconds())
+    assert messages_of_one_turn() == 0
+    monkeypatch.setattr(working, "CALL_EVERY_SECONDS", 0)
+    assert messages_of_one_turn() == 1
+
+
 def test_it_leaves_threads_for_what_else_comes_up(acme: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
     acme.book()
     monkeypatch.setattr(working, "seats", BoundedSemaphore(1))

@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from appointments import bookings
+from appointments import bookings, claiming
 from appointments.models import Booking
 from sandbox import World
 from tests.appointments.conftest import (
@@ -141,7 +141,7 @@ def test_it_looks_with_what_was_sent_and_not_with_what_is_wished_by_now(
     wish = only_booking().wish | {"start_time": "2027-06-25T03:30:00+05:30"}
     Booking.objects.update(wish=wish, wish_version=2, next_attempt_at=Now())
 
-    claimed = Booking.objects.claim(acme.location.pk, timedelta(seconds=10))
+    claimed = claiming.claim(acme.location.pk, timedelta(seconds=10))
     assert claimed is not None
     bookings.converge(claimed)
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -154,6 +155,30 @@ def test_a_disconnected_locations_token_is_not_used(acme: Persona, status: Locat
 
     with pytest.raises(NeedsReconnect):
         TOKENS.token()
+
+
+def test_a_token_at_hand_serves_one_call(
+    acme: Persona, django_assert_num_queries: Callable[[int], AbstractContextManager[Any]]
+) -> None:
+    tokens = LocationTokens(ACME_LOCATION, stored())
+
+    with django_assert_num_queries(0):
+        first = tokens.token()
+    Location.objects.update(status=Location.Status.UNINSTALLED)
+
+    assert first == plain(stored(), "access_token")
+    with pytest.raises(NeedsReconnect):
+        tokens.token()
+
+
+def test_a_token_at_hand_that_has_run_out_is_refreshed(acme: Persona, highlevel: World) -> None:
+    expire()
+    at_hand = stored()
+
+    token = LocationTokens(ACME_LOCATION, at_hand).token()
+
+    assert token != plain(at_hand, "access_token")
+    assert highlevel.tokens.grant_of(token) is not None
 
 
 # --- Refreshing in time -----------------------------------------------------------------------------------
