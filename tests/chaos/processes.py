@@ -30,7 +30,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=leash(signal.SIGKILL),  # noqa: PLW1509 (it touches nothing that another thread may hold)
+                preexec_fn=leash(signal.SIGTERM),  # noqa: PLW1509 (it touches nothing that another thread may hold)
             )
 
     def kill(self) -> None:
