@@ -51,12 +51,12 @@ def _work(is_stopping: Callable[[], bool]) -> None:
     until = time.monotonic() + IN_A_ROW_SECONDS
     while time.monotonic() < until and not is_stopping():
         try:
-            location_id, wait = turns.next_location(call_others=_may_others_have_room())
+            turn, wait = turns.take(call_others=_may_others_have_room())
         except turns.Away:
             time.sleep(turns.SKIP_SECONDS)
             continue
-        if location_id is not None:
-            serve(location_id)
+        if turn is not None:
+            serve(turn)
         elif wait is None or not _watched(wait):
             return
     turns.go_on()
@@ -86,35 +86,26 @@ def _watched(wait: timedelta) -> bool:
     return True
 
 
-def serve(location_id: str) -> bool:
+def serve(turn: turns.Turn) -> bool:
     """Take the next step of the location's oldest due booking. False where nothing is due or may leave."""
+    if turn.slot is None:
+        turns.later(turn.location_id, turn.wait)
+        return False
     gate = outage.gate()
     if gate.wait is not None:
-        turns.later(location_id, gate.wait)
+        pace.give_back(turn.slot)
+        turns.later(turn.location_id, gate.wait)
         return False
     has_called = False
     try:
-        booking, slot = _claimed(location_id)
+        booking = claiming.claim(turn.location_id, lease_time())
         if booking is None:
+            pace.give_back(turn.slot)
             return False
         if booking.more_due:
-            turns.share(location_id, call_others=_may_others_have_room())
-        has_called = bookings.converge(booking, slot)
+            turns.share(turn.location_id, call_others=_may_others_have_room())
+        has_called = bookings.converge(booking, turn.slot)
     finally:
         if gate.is_probe and not has_called:
             outage.passed()
     return True
-
-
-def _claimed(location_id: str) -> tuple[Booking | None, pace.Slot | None]:
-    """The location's oldest due booking and a slot for its call, or neither."""
-    try:
-        slot = pace.take(pace.location(location_id), pace.Use.BOOKING)
-    except pace.NoSlot as error:
-        turns.later(location_id, error.retry_after)
-        return None, None
-    booking = claiming.claim(location_id, lease_time())
-    if booking is None:
-        pace.give_back(slot)
-        return None, None
-    return booking, slot

@@ -10,10 +10,10 @@ from django.conf import settings
 from django.db.models.functions import Now
 from rest_framework.test import APIClient
 
-from appointments import working
+from appointments import turns, working
 from appointments.models import Booking
 from ghl.types import parse_token_grant
-from oauth import installs, keys
+from oauth import installs, keys, pace
 from oauth.models import ApiKey, Location, Tenant
 from sandbox import World, seed
 from tests.highlevel import WORLD
@@ -91,8 +91,16 @@ def booking_body(**changes: Any) -> dict[str, Any]:
 def work_once(location_id: str = ACME_LOCATION) -> None:
     """What one woken worker does for a location: one step of each booking that is due."""
     for _ in range(20):
-        if not working.serve(location_id):
+        if not working.serve(turn_of(location_id)):
             return
+
+
+def turn_of(location_id: str) -> turns.Turn:
+    """As a woken worker takes one, whosever turn it is."""
+    try:
+        return turns.Turn(location_id, pace.take(pace.location(location_id), pace.Use.BOOKING))
+    except pace.NoSlot as error:
+        return turns.Turn(location_id, None, error.retry_after)
 
 
 def hurry(booking: Booking) -> Booking:

@@ -15,13 +15,13 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from django.conf import settings
 from redis.commands.core import Script
 
-from oauth import wakeups
+from oauth import pace, wakeups
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +58,28 @@ def later(location_id: str, wait: timedelta) -> None:
         _ask("later", location_id, max(0, round(wait / timedelta(milliseconds=1))))
 
 
-def next_location(*, call_others: bool = True) -> tuple[str | None, timedelta | None]:
-    """The location whose turn it is, taken out, or how long until there is one (None: nobody knows of any).
+class Turn(NamedTuple):
+    """Of a location, which is taken out, with a slot for its booking's call; or none may leave for `wait`."""
 
-    `call_others`: have another thread come where more locations wait and no message is on its way. Raises Away.
+    location_id: str
+    slot: pace.Slot | None
+    wait: timedelta = timedelta(0)
+
+
+def take(*, call_others: bool = True) -> tuple[Turn | None, timedelta | None]:
+    """The next turn, or how long until there is one (None: nobody knows of any). Raises Away.
+
+    `call_others`: have another thread come where more locations wait and no message is on its way.
     """
-    location_id, number = _ask("next")
+    location_id, number, *answer = _ask("next")
     if not location_id:
         return None, None if number < 0 else timedelta(milliseconds=number)
     if number and call_others:
         go_on()
-    return location_id, None
+    try:
+        return Turn(location_id, pace.taken(pace.location(location_id), pace.Use.BOOKING, *answer)), None
+    except pace.MustWait as error:
+        return Turn(location_id, None, error.retry_after), None
 
 
 def share(location_id: str, *, call_others: bool = True) -> None:
@@ -125,4 +136,5 @@ def _registered(seconds: float) -> Script:
     client = redis.Redis.from_url(
         settings.REDIS_URL, decode_responses=True, socket_timeout=seconds, socket_connect_timeout=seconds
     )
-    return client.register_script(Path(__file__).with_name("turns.lua").read_text())
+    # One question instead of two for each turn.
+    return client.register_script(pace.memory.function() + Path(__file__).with_name("turns.lua").read_text())

@@ -43,7 +43,8 @@ local function later(location, wait)
   return {}
 end
 
--- next -> {location, message wanted}, or {"", how long until one is ready, -1 for never}
+-- next -> {location, message wanted, what the pace answers to the take of a booking's slot},
+-- or {"", how long until one is ready, -1 for never}
 local function next_one()
   whose_time_has_come()
   local popped = redis.call("ZPOPMIN", READY)[1]
@@ -52,7 +53,7 @@ local function next_one()
     redis.call("ZADD", SERVED, now, popped)
     -- Those that became ready by the clock have woken nobody: so each thread wakes the next.
     local alone = redis.call("ZCARD", READY) > 0 and redis.call("LLEN", QUEUE) == 0
-    return { popped, alone and 1 or 0 }
+    return { popped, alone and 1 or 0, pace("location:" .. popped, "take", "booking") }
   end
   local first = redis.call("ZRANGE", LATER, 0, 0, "WITHSCORES")[2]
   return { "", first and math.max(0, first - now) or -1 }

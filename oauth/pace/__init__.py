@@ -15,6 +15,7 @@ first answer tells its limits, a location is taken for a sandbox account, which 
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 from ghl.types import Call, Limits
 from oauth.pace import memory, metrics
@@ -72,13 +73,19 @@ def company(company_id: str) -> str:
 def take(resource: str, use: Use) -> Slot:
     """Let one call leave, and count it. Raises MustWait (nothing is counted) or PaceUnknown, after 0.3 s at most."""
     try:
-        granted, *answer = memory.ask(resource, "take", use.value)
+        answer = memory.ask(resource, "take", use.value)
     except memory.Away as error:
         raise PaceUnknown from error
+    return taken(resource, use, answer)
+
+
+def taken(resource: str, use: Use, answer: list[Any]) -> Slot:
+    """What `memory.function` has answered to a `take` in another room's script. Raises MustWait."""
+    granted, *facts = answer
     if not granted:
         metrics.waits.labels(use.value).inc()
-        raise MustWait(timedelta(milliseconds=answer[0]))
-    return Slot(resource, *answer)
+        raise MustWait(timedelta(milliseconds=facts[0]))
+    return Slot(resource, *facts)
 
 
 def finish(slot: Slot, call: Call | None = None) -> None:

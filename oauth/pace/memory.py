@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 SECONDS_PER_STEP = 0.25
 # Every worker that asks a frozen Redis waits; the others of its process need not.
 SKIP_SECONDS = 1.0
+NAMES = ("state", "slots", "background")
 
 _skip_until = 0.0
 
@@ -39,8 +40,19 @@ def ask(resource: str, command: str, *arguments: str | int) -> list[Any]:
     return answer
 
 
+def function() -> str:
+    """Lua for another script that asks in the same breath: `pace(resource, command, ...)` answers as `ask` does."""
+    names = ", ".join(f'"pace:" .. resource .. ":{name}"' for name in NAMES)
+    keys = f'{{ "pace:memory", {names} }}'
+    return f"local function pace(resource, ...)\nlocal KEYS, ARGV = {keys}, {{ ... }}\n{_source()}\nend\n"
+
+
 def _keys(resource: str) -> list[str]:
-    return ["pace:memory", *(f"pace:{resource}:{what}" for what in ("state", "slots", "background"))]
+    return ["pace:memory", *(f"pace:{resource}:{name}" for name in NAMES)]
+
+
+def _source() -> str:
+    return Path(__file__).with_name("memory.lua").read_text()
 
 
 @cache
@@ -51,4 +63,4 @@ def _script() -> Script:
         socket_timeout=SECONDS_PER_STEP,
         socket_connect_timeout=SECONDS_PER_STEP,
     )
-    return client.register_script(Path(__file__).with_name("memory.lua").read_text())
+    return client.register_script(_source())

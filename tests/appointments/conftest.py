@@ -178,8 +178,9 @@ def killed_worker(location_id: str = ACME_LOCATION) -> Iterator[None]:
 WORKER = """
 import django
 django.setup()
-from appointments import working
-working.serve({location!r})
+from appointments import turns, working
+from oauth import pace
+working.serve(turns.Turn({location!r}, pace.take(pace.location({location!r}), pace.Use.BOOKING)))
 """
 
 

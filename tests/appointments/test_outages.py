@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from appointments import sweeping, turns, working
 from appointments.models import Booking
-from oauth import outage
+from oauth import outage, pace
 from oauth.models import Upstream
 from sandbox import World, seed
 from sandbox.faults import Fault
@@ -23,6 +23,7 @@ from tests.fixtures import (
     GLOBEX_LOCATION,
     Persona,
     booking_body,
+    turn_of,
 )
 
 THIRD = seed.THIRD_LOCATION
@@ -55,7 +56,7 @@ def three(acme: Persona, globex: Persona, connect: Any, highlevel: World) -> Per
 
 def go_down() -> None:
     for location_id in (ACME_LOCATION, GLOBEX_LOCATION, THIRD) * 2:
-        working.serve(location_id)
+        working.serve(turn_of(location_id))
         Booking.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=Now())
 
 
@@ -66,6 +67,16 @@ def asked(highlevel: World) -> int:
 def shown(persona: Persona) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = persona.api.get("/api/v1/bookings").json()["results"]
     return found
+
+
+def test_turns_that_must_wait_use_up_no_allowance(three: Persona) -> None:
+    go_down()
+    before = pace.take(pace.location(ACME_LOCATION), pace.Use.UPKEEP).taken
+
+    for _ in range(5):
+        assert not working.serve(turn_of(ACME_LOCATION))
+
+    assert pace.take(pace.location(ACME_LOCATION), pace.Use.UPKEEP).taken == before + 1
 
 
 def test_bookings_stay_pending_and_say_when_they_are_tried_next(three: Persona) -> None:
@@ -80,7 +91,7 @@ def test_nobody_calls_while_it_is_down(three: Persona, highlevel: World) -> None
     before = asked(highlevel)
 
     for location_id in (ACME_LOCATION, GLOBEX_LOCATION, THIRD):
-        assert not working.serve(location_id)
+        assert not working.serve(turn_of(location_id))
 
     assert asked(highlevel) == before == 5
 
@@ -91,7 +102,7 @@ def test_one_asks_when_the_wait_is_over(three: Persona, highlevel: World) -> Non
     Upstream.objects.update(not_before=Now())
 
     for location_id in (ACME_LOCATION, GLOBEX_LOCATION, THIRD):
-        working.serve(location_id)
+        working.serve(turn_of(location_id))
 
     assert asked(highlevel) == before + 1
 
@@ -116,7 +127,7 @@ def test_a_probe_that_calls_nobody_hands_its_turn_on(three: Persona, highlevel: 
     expired = Booking.objects.filter(location_id=ACME_LOCATION)
     expired.update(intent_open=False, expires_at=Now(), next_attempt_at=Now())
 
-    assert working.serve(ACME_LOCATION)
+    assert working.serve(turn_of(ACME_LOCATION))
 
     assert outage.gate().is_probe
 

@@ -15,7 +15,7 @@ from sandbox import World, faults
 from sandbox.answers import answer
 from sandbox.faults import Fault
 from tests.appointments.conftest import calls
-from tests.fixtures import ACME_LOCATION, Persona, booking_body, hurry, only_booking, work_once
+from tests.fixtures import ACME_LOCATION, Persona, booking_body, hurry, only_booking, turn_of, work_once
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -119,7 +119,7 @@ def test_it_waits_longer_each_time_up_to_five_minutes_with_full_jitter(
     waits = []
     for _ in range(20):
         Booking.objects.update(failures=failures, next_attempt_at=Now())
-        working.serve(ACME_LOCATION)
+        working.serve(turn_of(ACME_LOCATION))
         booking = only_booking()
         waits.append((booking.next_attempt_at - booking.updated_at).total_seconds())
         assert booking.failures == failures + 1

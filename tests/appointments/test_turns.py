@@ -15,7 +15,7 @@ from appointments.models import Booking
 from oauth import pace
 from sandbox import World
 from tests.appointments.conftest import calls, order, until
-from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body, only_booking
+from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body, only_booking, turn_of
 
 HOUR = timedelta(hours=1)
 
@@ -30,8 +30,13 @@ def book_several(persona: Persona, count: int) -> None:
         persona.book(booking_body(startTime=f"2027-05-{day:02}T00:00:00Z", endTime=None))
 
 
+def next_one() -> str | None:
+    turn, _ = turns.take()
+    return turn and turn.location_id
+
+
 def next_ones(count: int) -> list[str | None]:
-    return [turns.next_location()[0] for _ in range(count)]
+    return [next_one() for _ in range(count)]
 
 
 def test_it_serves_whoever_was_served_longest_ago() -> None:
@@ -68,16 +73,16 @@ def test_it_gives_a_turn_later_and_says_when() -> None:
     turns.later("a", timedelta(milliseconds=150))
     turns.later("a", HOUR)
 
-    name, wait = turns.next_location()
+    turn, wait = turns.take()
 
-    assert name is None
+    assert turn is None
     assert wait is not None
     assert timedelta(0) < wait <= timedelta(milliseconds=150)
-    assert until(lambda: turns.next_location()[0], 5) == "a"
+    assert until(next_one, 5) == "a"
 
 
 def test_it_knows_of_no_turn_where_there_is_none() -> None:
-    assert turns.next_location() == (None, None)
+    assert turns.take() == (None, None)
 
 
 def test_it_sends_no_more_messages_than_there_may_be_threads(broker: redis.Redis) -> None:
@@ -99,14 +104,14 @@ def test_it_works_until_nothing_is_due(acme: Persona, globex: Persona) -> None:
 
 def test_it_leaves_the_rest_of_a_location_to_other_threads(acme: Persona) -> None:
     book_several(acme, 3)
-    turns.next_location()
+    turns.take()
 
-    working.serve(ACME_LOCATION)
+    working.serve(turn_of(ACME_LOCATION))
 
     assert next_ones(2) == [ACME_LOCATION, None]
-    working.serve(ACME_LOCATION)
-    turns.next_location()
-    working.serve(ACME_LOCATION)
+    working.serve(turn_of(ACME_LOCATION))
+    turns.take()
+    working.serve(turn_of(ACME_LOCATION))
     assert next_ones(1) == [None]
 
 
@@ -125,10 +130,32 @@ def test_it_claims_nothing_while_the_allowance_is_used_up(acme: Persona, highlev
     pace.back_off(pace.location(ACME_LOCATION), HOUR)
     acme.book()
 
-    assert not working.serve(ACME_LOCATION)
+    assert not working.serve(turn_of(ACME_LOCATION))
 
     assert only_booking().lease is None
     assert calls(highlevel) == 0
+
+
+def test_a_turn_brings_a_slot_of_its_locations_allowance() -> None:
+    turns.wake("a")
+
+    turn, _ = turns.take()
+
+    assert turn is not None
+    assert turn.slot is not None
+    assert turn.slot.resource == pace.location("a")
+    assert pace.take(pace.location("a"), pace.Use.BOOKING).taken == 2
+
+
+def test_a_turn_says_how_long_none_of_its_calls_may_leave() -> None:
+    pace.back_off(pace.location("a"), HOUR)
+    turns.wake("a")
+
+    turn, _ = turns.take()
+
+    assert turn is not None
+    assert turn.slot is None
+    assert HOUR - timedelta(minutes=1) < turn.wait <= HOUR
 
 
 def test_it_keeps_to_the_limit(acme: Persona, highlevel: World) -> None:
@@ -145,7 +172,7 @@ def test_it_keeps_to_the_limit(acme: Persona, highlevel: World) -> None:
 def test_it_counts_no_call_that_was_not_made(acme: Persona, broker: redis.Redis) -> None:
     """A booking that was cancelled meanwhile costs nothing."""
     for _ in range(40):
-        assert not working.serve(ACME_LOCATION)
+        assert not working.serve(turn_of(ACME_LOCATION))
 
     assert broker.zcard(f"pace:location:{ACME_LOCATION}:slots") == 0
 
@@ -175,7 +202,7 @@ def test_it_spares_a_new_installation_the_first_wait(acme: Persona, broker: redi
 
 def test_it_does_not_where_calls_may_have_left_lately(acme: Persona, broker: redis.Redis) -> None:
     acme.book()
-    working.serve(ACME_LOCATION)
+    working.serve(turn_of(ACME_LOCATION))
     broker.flushdb()
 
     working.begin()
@@ -205,7 +232,7 @@ def test_it_does_not_sit_out_what_the_sweep_will_find(acme: Persona) -> None:
 
     working.work()
 
-    assert turns.next_location()[1] is not None
+    assert turns.take()[1] is not None
 
 
 def test_it_serves_idle_locations_first_come_first_served(broker: redis.Redis) -> None:
@@ -221,16 +248,16 @@ def test_it_remembers_each_of_a_locations_moments() -> None:
     turns.later("a", timedelta(milliseconds=50))
     turns.later("a", timedelta(milliseconds=600))
 
-    assert until(lambda: turns.next_location()[0], 5) == "a"
-    assert until(lambda: turns.next_location()[0], 5) == "a"
-    assert turns.next_location() == (None, None)
+    assert until(next_one, 5) == "a"
+    assert until(next_one, 5) == "a"
+    assert turns.take() == (None, None)
 
 
 def test_it_wakes_others_for_what_became_ready_by_the_clock(broker: redis.Redis) -> None:
     for number in range(3):
         turns.later(f"location {number}", timedelta(0))
 
-    turns.next_location()
+    turns.take()
 
     assert broker.llen("wake-ups") == 1
 
@@ -243,9 +270,9 @@ def test_it_calls_others_where_a_seat_is_free_else_now_and_then(
 
     def messages_of_one_turn() -> int:
         broker.delete("wake-ups")
-        assert turns.next_location()[0]
+        assert turns.take()[0]
         broker.delete("wake-ups")
-        assert working.serve(ACME_LOCATION)
+        assert working.serve(turn_of(ACME_LOCATION))
         return broker.llen("wake-ups")
 
     assert messages_of_one_turn() == 1
