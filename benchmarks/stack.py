@@ -26,8 +26,15 @@ from ghlapp.local.servers import LocalServers
 INSTANCE = FOLDER / "bench"
 READY_SECONDS = 90
 STOP_SECONDS = 10
-# Nothing here takes half as long; on a machine that stands still at times a short run must not fail for that.
 PATIENCE_SECONDS = 300
+# What the caller's environment may say otherwise: tests give HighLevel two seconds, which is what it takes here.
+USUAL = dict.fromkeys(
+    (
+        *("ALLOWED_HOSTS", "DATABASE_POOL_SIZE", "DEBUG", "GHL_SETTLE_SECONDS", "GHL_TIMEOUT_SECONDS"),
+        *("GHL_WEBHOOK_PUBLIC_KEYS", "SECRET_KEY_FALLBACKS"),
+    ),
+    "",
+)
 CLIENT_ID, CLIENT_SECRET = "665c6bb13d4e5364bdec0e2f-bench123", "00000000-0000-4000-8000-000000000000"
 NEW_KEY, OLD_KEY = b"new key of the benchmarks, 32 by", b"old key of the benchmarks, 32 by"
 
@@ -66,6 +73,7 @@ class Stack:
     def _settings(self, servers: Mapping[str, str]) -> dict[str, str]:
         url = f"http://{LOOPBACK}:{self._port}"
         return {
+            **USUAL,
             **servers,
             "DJANGO_SETTINGS_MODULE": "ghlapp.settings",
             "SECRET_KEY": "only-for-benchmarks-" + "0" * 50,
