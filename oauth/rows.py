@@ -10,7 +10,8 @@ M = TypeVar("M", bound=models.Model)
 
 
 def instance(model: type[M], names: Sequence[str], row: Sequence[Any]) -> M:
-    """`names` are the fields (with `_id` for foreign keys) that `row` holds; the others are read when asked for."""
+    """`names` are the fields that `row` holds, in the model's order and with `_id` for foreign keys; the others are
+    read when asked for."""
     fields = [model._meta.get_field(name) for name in names]
     values = [_read(field, value) for field, value in zip(fields, row, strict=True)]
     return model.from_db(DEFAULT_DB_ALIAS, names, values)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from ghl.errors import HighLevelError, NotSent, OutcomeUnknown, RateLimited, RefreshTokenDead
 from oauth import keeping, minting, refreshing, rows
@@ -65,8 +65,8 @@ class LocationTokens(AccountTokens):
         self._at_hand = at_hand
 
     def token(self) -> str:
-        """As of any account."""
-        stored, self._at_hand = self._at_hand, None
+        """As of any account; before each call, so it reads no more than it needs where the stored one works."""
+        stored, self._at_hand = self._at_hand or _glance(self._location_id), None
         if stored is not None and is_usable(stored):
             return keeping.opened(stored, "access_token")
         return super().token()
@@ -83,12 +83,25 @@ class LocationTokens(AccountTokens):
         return stored
 
 
-# For a statement that reads a location and its token with it: what of it, how, and what `at_hand` makes of that.
+# For a statement that reads a location and its token with it: what of it (in the model's order), how, and what
+# `at_hand` makes of that.
 AT_HAND = ("id", "location_id", "access_token", "expires_at")
 JOIN_AT_HAND = f"""
     LEFT JOIN oauth_token AS token ON token.location_id = location.id
     AND location.status NOT IN ({", ".join(f"'{each}'" for each in Account.DISCONNECTED)})
 """
+GLANCE = f"""
+SELECT {", ".join(f"token.{name}" for name in AT_HAND)}
+FROM oauth_location AS location {JOIN_AT_HAND}
+WHERE location.id = %s
+"""  # noqa: S608  (the names are this product's own)
+
+
+def _glance(location_id: str) -> Token | None:
+    with connection.cursor() as cursor:
+        cursor.execute(GLANCE, [location_id])
+        row = cursor.fetchone()
+    return row and at_hand(row)
 
 
 def at_hand(row: Sequence[Any]) -> Token | None:
@@ -121,11 +134,11 @@ def _without_token(location: Location) -> Token:
 def _stored_meanwhile(
     location: Location, known: Token | None, waiting_for: Account.Waiting, wait: timedelta | None
 ) -> Token | None:
-    """The token that an install has brought while HighLevel was asked for one; else the location is braked."""
+    """The token that an install has brought since `known` was read; else the location is braked."""
     with transaction.atomic():
         location = Location.objects.select_for_update(no_key=True).get(pk=location.pk)
         token = Token.objects.select_related("location__agency").filter(location=location).first()
-        if token is not None and (known is None or token.version != known.version):
+        if token is not None and (known is None or (token.pk, token.version) != (known.pk, known.version)):
             return token
         location.brake(waiting_for, wait, Account.Status(waiting_for))
     return None

@@ -118,6 +118,21 @@ def test_its_refusal_marks_the_location(
     assert only_booking().status == "booked"
 
 
+def test_its_refusal_says_nothing_of_what_was_installed_meanwhile(
+    connect_with: Callable[..., str], highlevel: World
+) -> None:
+    """The location was uninstalled and installed again while HighLevel refused it: its versions begin anew."""
+    connect_with(highlevel.issue_private_token(ACME_LOCATION))
+    refused = stored()
+    Token.objects.all().delete()
+    installs.complete(parse_token_grant(highlevel.issue_location_token(ACME_LOCATION)))
+    assert stored().version == refused.version
+
+    assert vault._refused_private(refused) == stored()
+
+    assert statuses_of()[0] == "active"
+
+
 def test_an_install_takes_its_place(connect_with: Callable[..., str], highlevel: World) -> None:
     connect_with(highlevel.issue_private_token(ACME_LOCATION))
 
