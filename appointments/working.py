@@ -51,7 +51,7 @@ def _work(is_stopping: Callable[[], bool]) -> None:
     until = time.monotonic() + IN_A_ROW_SECONDS
     while time.monotonic() < until and not is_stopping():
         try:
-            turn, wait = turns.take(call_others=_may_others_have_room())
+            turn, wait = turns.take(_may_others_have_room)
         except turns.Away:
             time.sleep(turns.SKIP_SECONDS)
             continue
@@ -91,21 +91,23 @@ def serve(turn: turns.Turn) -> bool:
     if turn.slot is None:
         turns.later(turn.location_id, turn.wait)
         return False
-    gate = outage.gate()
-    if gate.wait is not None:
-        pace.give_back(turn.slot)
-        turns.later(turn.location_id, gate.wait)
-        return False
-    has_called = False
+    slot: pace.Slot | None = turn.slot
+    gate, has_called = outage.Gate(), False
     try:
+        gate = outage.gate()
+        if gate.wait is not None:
+            turns.later(turn.location_id, gate.wait)
+            return False
         booking = claiming.claim(turn.location_id, lease_time())
         if booking is None:
-            pace.give_back(turn.slot)
             return False
         if booking.more_due:
-            turns.share(turn.location_id, call_others=_may_others_have_room())
+            turns.share(turn.location_id, _may_others_have_room)
+        slot = None  # from here on it is the attempt's
         has_called = bookings.converge(booking, turn.slot)
+        return True
     finally:
+        if slot is not None:
+            pace.give_back(slot)
         if gate.is_probe and not has_called:
             outage.passed()
-    return True

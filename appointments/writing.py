@@ -92,12 +92,12 @@ def _update(changes: dict[str, Any]) -> tuple[str, list[Any]]:
 
 
 @lru_cache(maxsize=100)
-def _compiled(expression: Any) -> tuple[str, list[Any]]:
-    """There are few, and they come with each step: the ORM takes as long for one as for all that is no expression."""
+def _compiled(expression: Any) -> tuple[str, tuple[Any, ...]]:
+    """Most are the same in each step, and the ORM takes as long for one as for all that is no expression."""
     query = UpdateQuery(Booking)
     compiler = query.get_compiler(DEFAULT_DB_ALIAS)
     sql, values = compiler.compile(expression.resolve_expression(query, allow_joins=False, for_save=True))
-    return sql, list(values)
+    return sql, tuple(values)
 
 
 def _insert(count: int) -> str:

@@ -147,7 +147,7 @@ CELERY_TIMEZONE = "UTC"
 
 
 def _beat(task: str, every: int, *, worth: int | None = None) -> dict[str, object]:
-    """A task for each so many seconds; a message of it is worth nothing once the next one is sent."""
+    """A task for each so many seconds; a message is worth nothing once the next one is sent, or after `worth`."""
     return {"task": task, "schedule": every, "options": {"expires": worth or every}}
 
 

@@ -4,13 +4,14 @@ Not here: what is due (PostgreSQL knows), and what a worker does about it (worki
 
 A message wakes a thread and names no location: the thread takes the location that has waited longest for a turn, and
 goes on until none is left. So a location with ten thousand bookings takes turns with the others, several threads
-serve it where nobody else waits, and one that was idle is next, however long the queue. All of it is in Redis and may
+serve it where nobody else waits, and one that was idle is next, however long the queue. A turn brings a slot of the
+pace with it (oauth/pace), which spares each booking a question. All of it is in Redis and may
 be lost at any moment: the sweep puts in again what PostgreSQL says is due, and sends the messages that are missing.
 """
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
@@ -66,15 +67,15 @@ class Turn(NamedTuple):
     wait: timedelta = timedelta(0)
 
 
-def take(*, call_others: bool = True) -> tuple[Turn | None, timedelta | None]:
+def take(call_others: Callable[[], bool] = lambda: True) -> tuple[Turn | None, timedelta | None]:
     """The next turn, or how long until there is one (None: nobody knows of any). Raises Away.
 
-    `call_others`: have another thread come where more locations wait and no message is on its way.
+    `call_others`: whether to have another thread come where more locations wait and no message is on its way.
     """
     location_id, number, *answer = _ask("next")
     if not location_id:
         return None, None if number < 0 else timedelta(milliseconds=number)
-    if number and call_others:
+    if number and call_others():
         go_on()
     try:
         return Turn(location_id, pace.taken(pace.location(location_id), pace.Use.BOOKING, *answer)), None
@@ -82,11 +83,14 @@ def take(*, call_others: bool = True) -> tuple[Turn | None, timedelta | None]:
         return Turn(location_id, None, error.retry_after), None
 
 
-def share(location_id: str, *, call_others: bool = True) -> None:
+def share(location_id: str, call_others: Callable[[], bool] = lambda: True) -> None:
     """Whoever has this location's turn leaves more of it to others; where that is lost, the sweep finds it.
     Never raises."""
     with suppress(Away):
-        if _ask("wake", location_id)[0] and call_others:
+        if not _ask("wake", location_id)[0]:
+            CONVERGE.count("already_on_its_way")
+        elif call_others():
+            CONVERGE.count("sent")
             go_on()
 
 

@@ -1,4 +1,5 @@
 -- Which locations have something due, and whose turn it is. Why: __init__.py. Times are in whole milliseconds.
+-- `pace` is oauth/pace/memory.lua as a function, which has keys of its own.
 -- KEYS: ready, later, served, and the queue of messages; ARGV: the command and its own.
 
 local READY, LATER, SERVED, QUEUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

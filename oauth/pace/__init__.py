@@ -80,7 +80,7 @@ def take(resource: str, use: Use) -> Slot:
 
 
 def taken(resource: str, use: Use, answer: list[Any]) -> Slot:
-    """What `memory.function` has answered to a `take` in another room's script. Raises MustWait."""
+    """What a `take` was answered, also within another room's script (`memory.function`). Raises MustWait."""
     granted, *facts = answer
     if not granted:
         metrics.waits.labels(use.value).inc()
