@@ -87,7 +87,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
 SECURE_HSTS_SECONDS = 31_536_000 if _public.scheme == "https" else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _public.scheme == "https" else None
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _public.netloc else []
-SECURE_REFERRER_POLICY = "no-referrer"
+# Nobody else is told where somebody came from. Not "no-referrer": browsers then send forms with `Origin: null`, which
+# the admin's login refuses as forged.
+SECURE_REFERRER_POLICY = "same-origin"
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for sub-domains is the owner's decision: the product knows its own host only
     "security.W008",  # redirecting to https is the TLS proxy's part; doing it here too can loop

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from ghlapp.local.files import read_private
 from ghlapp.local.processes import wait_until
 from ghlapp.local.server import free_port
 
@@ -36,6 +37,7 @@ class Demo:
     public_url: str
     sandbox_url: str
     lines: list[str]
+    instance: Path
 
     @property
     def output(self) -> str:
@@ -46,6 +48,12 @@ class Demo:
         found = re.search(r"^ +(bk_\S+)$", self.output, re.MULTILINE)
         assert found, self.output
         return found[1]
+
+    def manage(self, *arguments: str, **environment: str) -> None:
+        """`manage.py` in a second terminal."""
+        settings = read_private(self.instance / "servers.json")
+        command = [sys.executable, "manage.py", *arguments]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **settings, **environment}, check=True)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +89,7 @@ def _start(instance: Path) -> Demo:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    return Demo(process, f"http://localhost:{port}", f"http://127.0.0.1:{sandbox_port}", [])
+    return Demo(process, f"http://localhost:{port}", f"http://127.0.0.1:{sandbox_port}", [], instance)
 
 
 BROWSER_FLAGS = (

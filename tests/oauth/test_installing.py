@@ -230,7 +230,7 @@ def test_it_takes_no_other_method(browser: Browser, highlevel: World, method: st
     assert not highlevel.calls.records
 
 
-def test_its_pages_are_neither_kept_nor_framed_nor_referred_to(browser: Browser) -> None:
+def test_its_pages_are_neither_kept_nor_framed_nor_named_to_others(browser: Browser) -> None:
     answers = [
         browser.client.get("/oauth/install"),
         browser.install(),
@@ -239,7 +239,7 @@ def test_its_pages_are_neither_kept_nor_framed_nor_referred_to(browser: Browser)
 
     for answer in answers:
         assert "no-store" in answer.headers["Cache-Control"]
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
         assert answer.headers["X-Frame-Options"] == "DENY"
 
 

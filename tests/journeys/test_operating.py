@@ -1,0 +1,45 @@
+"""The operator signs in to the admin with a real browser, whose forms are checked as no test client checks them."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.journeys.conftest import Demo
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("demo")]
+PASSWORD = "only-for-this-test"
+
+
+@pytest.fixture(scope="module")
+def operator(demo: Demo) -> str:
+    login = {"DJANGO_SUPERUSER_USERNAME": "operator", "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+    demo.manage("createsuperuser", "--noinput", "--email", "operator@example.com", **login)
+    return login["DJANGO_SUPERUSER_USERNAME"]
+
+
+@pytest.fixture
+def admin(demo: Demo, operator: str, page: Page) -> Page:
+    page.goto(f"{demo.public_url}/admin/")
+    page.get_by_label("Username").fill(operator)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    return page
+
+
+def test_the_operator_finds_bookings_and_letters(demo: Demo, admin: Page) -> None:
+    admin.goto(f"{demo.public_url}/admin/appointments/booking/")
+    expect(admin.get_by_role("cell", name="rejected").first).to_be_visible()
+
+    admin.goto(f"{demo.public_url}/admin/webhooks/letter/")
+    expect(admin.get_by_role("cell", name=re.compile("INSTALL")).first).to_be_visible()
+
+
+def test_the_operator_has_a_letter_processed_once_more(demo: Demo, admin: Page) -> None:
+    admin.goto(f"{demo.public_url}/admin/webhooks/letter/")
+    admin.locator("input[name=_selected_action]").first.check()
+    admin.locator("select[name=action]").select_option("replay_selected")
+    admin.get_by_role("button", name="Go").click()
+
+    expect(admin.get_by_text("To be processed again: 1.")).to_be_visible()
