@@ -3,7 +3,8 @@ FROM python:3.13-slim AS build
 
 COPY requirements/runtime.txt /tmp/
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r /tmp/runtime.txt
+    && /opt/venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r /tmp/runtime.txt \
+    && /opt/venv/bin/pip check
 
 FROM python:3.13-slim
 

@@ -77,7 +77,8 @@ define install
 	}; \
 	$(RUN) -m pip --version >/dev/null 2>&1 || $(RUN) -m ensurepip; \
 	echo "Installing the packages of requirements/$(1).txt (once; it takes a minute or so) ..."; \
-	$(RUN) -m pip install --require-hashes -r requirements/$(1).txt; \
+	$(RUN) -m pip install --no-deps --require-hashes -r requirements/$(1).txt; \
+	$(RUN) -m pip check; \
 	rm -f $(VENV)/.installed-*; \
 	touch $@
 endef
