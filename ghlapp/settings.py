@@ -50,13 +50,15 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "ghlapp.middleware.RequestLog",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    # What follows serves browsers: requests of programs go past it.
+    "ghlapp.middleware.PagesOnly",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "ghlapp.urls"
 WSGI_APPLICATION = "ghlapp.wsgi.application"

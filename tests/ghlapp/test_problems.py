@@ -63,7 +63,7 @@ def test_it_shows_nothing_of_an_unforeseen_failure(
 
 def test_it_shows_nothing_of_a_failure_outside_the_views(acme: Persona, monkeypatch: Any) -> None:
     monkeypatch.setattr(
-        "django.contrib.sessions.middleware.SessionMiddleware.process_request",
+        "django.middleware.common.CommonMiddleware.process_request",
         _raise(RuntimeError("the secret reason")),
     )
     client = Client(raise_request_exception=False)
