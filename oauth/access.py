@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -20,8 +20,10 @@ class BearerKey(BaseAuthentication):
         scheme, _, text = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             raise AuthenticationFailed("Send an API key as `Authorization: Bearer <api key>`.")
-        key = keys.find(text.strip().decode("latin-1"))
+        shown = text.strip().decode("latin-1")
+        key = keys.find(shown)
         if key is None:
+            keys.record_refusal(shown)
             raise AuthenticationFailed("The API key is unknown, expired or revoked.")
         keys.note_use(key)
         return key.tenant, key
@@ -50,10 +52,21 @@ class InsufficientScope(PermissionDenied):
 
 
 class HasScope(BasePermission):
-    """The scope that a view's `scopes` names for the method: `{"GET": "bookings:read", …}`."""
+    """The scope that a view's `scopes` names for the method: `{"GET": "bookings:read", …}`.
+
+    HEAD needs what GET needs. A method without a scope is refused, so that none is open by an omission; OPTIONS,
+    which tells of the route and of no row, takes any valid key.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        needed = getattr(view, "scopes", {}).get(request.method)
-        if needed is None or needed in key_of(request).scopes:
+        method = str(request.method)
+        if method == "OPTIONS":
             return True
+        needed = getattr(view, "scopes", {}).get("GET" if method == "HEAD" else method)
+        if needed is None:
+            raise MethodNotAllowed(method)
+        key = key_of(request)
+        if needed in key.scopes:
+            return True
+        keys.record_missing_scope(key, needed)
         raise InsufficientScope(f"This needs a key with the scope {needed}.")

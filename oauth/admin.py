@@ -93,8 +93,8 @@ class ApiKeyAdmin(ReadOnly):
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])
     def revoke_selected(self, request: HttpRequest, queryset: "QuerySet[ApiKey]") -> None:
-        for key in queryset:
-            keys.revoke(key)
+        for key in queryset.select_related("tenant"):
+            keys.revoke(key, by=request.user.get_username())
         self.message_user(request, "Revoked.")
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:

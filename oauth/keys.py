@@ -10,19 +10,23 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from oauth import audit
 from oauth.models import Agency, ApiKey, Location, Tenant
-from oauth.scopes import KEY_SCOPES
+from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 
 PREFIX_LENGTH = 12
 PREFIX_LETTERS = string.ascii_lowercase + string.digits
 SECRET_BYTES = 32
+# What a key is given where nothing else is asked for.
+DEFAULT_SCOPES = (BOOKINGS_READ, BOOKINGS_WRITE)
+DEFAULT_LIFETIME = timedelta(days=365)
 # The secret may contain underscores of its own. What does not look like this is not worth a query.
 KEY_FORM = re.compile(rf"bk_(?P<prefix>[a-z0-9]{{{PREFIX_LENGTH}}})_(?P<secret>[\w-]+)", re.ASCII)
 # The time of the last use is for people: once a minute is enough, and spares an UPDATE for each request.
@@ -32,13 +36,20 @@ LAST_USED_STEP = timedelta(minutes=1)
 def issue(
     tenant: Tenant,
     *,
-    locations: Iterable[Location] = (),
+    locations: Sequence[Location] = (),
     agency: Agency | None = None,
-    scopes: Sequence[str] = KEY_SCOPES,
+    scopes: Sequence[str] = DEFAULT_SCOPES,
     name: str = "",
     expires_at: datetime | None = None,
+    never_expires: bool = False,
+    by: str = "",
 ) -> tuple[ApiKey, str]:
-    """A new key and its text, which cannot be had again."""
+    """A new key and its text, which cannot be had again. It expires after a year unless told otherwise.
+
+    `by` names the person who has it issued, for the audit log.
+    """
+    if expires_at is None and not never_expires:
+        expires_at = timezone.now() + DEFAULT_LIFETIME
     prefix = "".join(secrets.choice(PREFIX_LETTERS) for _ in range(PREFIX_LENGTH))
     secret = secrets.token_urlsafe(SECRET_BYTES)
     with transaction.atomic():
@@ -52,12 +63,22 @@ def issue(
             expires_at=expires_at,
         )
         key.locations.set(locations)
+    audit.record(
+        "api_key.issued",
+        **_named(key),
+        scopes=key.scopes,
+        locations=[location.pk for location in locations],
+        agency=key.agency_id,
+        expires_at=key.expires_at.isoformat() if key.expires_at else None,
+        by=by,
+    )
     return key, f"bk_{prefix}_{secret}"
 
 
-def revoke(key: ApiKey) -> None:
-    """From the next request on nobody gets in with it."""
-    ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now())
+def revoke(key: ApiKey, *, by: str = "") -> None:
+    """From the next request on the key is refused."""
+    if ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now()):
+        audit.record("api_key.revoked", **_named(key), by=by)
 
 
 def find(text: str) -> ApiKey | None:
@@ -69,6 +90,36 @@ def find(text: str) -> ApiKey | None:
     known = bytes(key.digest) if key else bytes(32)
     same = hmac.compare_digest(known, _digest(form["secret"]))
     return key if key and same and key.is_usable else None
+
+
+def record_refusal(text: str) -> None:
+    """Write an audit line about a key that `find` did not take: its prefix and the reason, not its secret."""
+    suppressed = audit.refusals.admit()
+    if suppressed is None:
+        return
+    form = KEY_FORM.fullmatch(text)
+    key = ApiKey.objects.select_related("tenant").filter(prefix=form["prefix"]).first() if form else None
+    if form is None or key is None:
+        named = {"key": form["prefix"]} if form else {}
+        audit.record_refusal("api_key.refused", suppressed=suppressed, reason="unknown", **named)
+        return
+    if not hmac.compare_digest(bytes(key.digest), _digest(form["secret"])):
+        reason = "wrong_secret"
+    else:
+        reason = "revoked" if key.revoked_at else "expired"
+    audit.record_refusal("api_key.refused", suppressed=suppressed, reason=reason, **_named(key))
+
+
+def record_missing_scope(key: ApiKey, scope: str) -> None:
+    """Write an audit line about a key that lacks the scope of what it asked for."""
+    if (suppressed := audit.refusals.admit()) is not None:
+        audit.record_refusal(
+            "api_key.refused", suppressed=suppressed, reason="insufficient_scope", scope=scope, **_named(key)
+        )
+
+
+def _named(key: ApiKey) -> dict[str, str]:
+    return {"key": key.prefix, "name": key.name, "tenant": key.tenant.name}
 
 
 def prefix_of(text: str) -> str:

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest
 
+from oauth import audit
 from oauth.admin import ReadOnly
 from webhooks import inbox
 from webhooks.models import Letter, LetterQuerySet
@@ -19,7 +20,11 @@ class LetterAdmin(ReadOnly):
 
     @admin.action(description="Replay selected letters", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: LetterQuerySet) -> None:
-        self.message_user(request, f"To be processed again: {inbox.replay(queryset)}.")
+        chosen = [str(webhook_id) for webhook_id in queryset.values_list("webhook_id", flat=True)]
+        replayed = inbox.replay(queryset)
+        by = request.user.get_username()
+        audit.record("webhook_events.replayed", count=replayed, webhook_ids=chosen[:100], by=by)
+        self.message_user(request, f"To be processed again: {replayed}.")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("webhooks.change_letter")

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from oauth import keys
 from oauth.models import Agency, ApiKey, Location, Tenant
-from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE, KEY_SCOPES
+from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 from sandbox.seed import COMPANY, THIRD_LOCATION
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body
 
@@ -178,8 +178,13 @@ def test_it_may_do_what_its_scopes_say(acme: Persona, globex: Persona) -> None:
     assert BOOKINGS_WRITE in answer.json()["detail"]
 
 
-def test_it_has_all_scopes_unless_told_otherwise(acme: Persona) -> None:
-    assert tuple(acme.key.scopes) == KEY_SCOPES
+def test_it_may_read_and_write_bookings_for_a_year_unless_told_otherwise(acme: Persona) -> None:
+    key, _ = keys.issue(acme.tenant, locations=[acme.location])
+
+    assert key.scopes == [BOOKINGS_READ, BOOKINGS_WRITE]
+    assert key.expires_at is not None
+    assert key.expires_at > timezone.now() + timedelta(days=364)
+    assert keys.issue(acme.tenant, never_expires=True)[0].expires_at is None
 
 
 def test_it_covers_the_locations_it_names(acme: Persona, globex: Persona) -> None:

@@ -148,7 +148,7 @@ def test_they_stop_a_start_and_say_why() -> None:
     }
 
     ended = subprocess.run(
-        [sys.executable, "manage.py", "issue_api_key", "--location", "x"],
+        [sys.executable, "manage.py", "issue_api_key", "--tenant", "x", "--location", "x"],
         cwd=ROOT,
         env=environ,
         capture_output=True,

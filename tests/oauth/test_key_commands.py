@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from oauth import keys
 from oauth.models import ApiKey, Location, Tenant
-from oauth.scopes import BOOKINGS_READ, CALENDARS_READ, KEY_SCOPES
+from oauth.scopes import BOOKINGS_READ, CALENDARS_READ
 from sandbox.seed import COMPANY
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona
 
@@ -22,7 +22,8 @@ def run(*words: str) -> str:
 
 
 def issued(*words: str) -> ApiKey:
-    text = run("issue_api_key", *words)
+    tenant = () if "--tenant" in words else ("--tenant", "default")
+    text = run("issue_api_key", *tenant, *words)
     key = keys.find(text.strip())
     assert key is not None, text
     return key
@@ -33,20 +34,31 @@ def covered(key: ApiKey) -> set[str]:
 
 
 def test_it_prints_the_key_alone(acme: Persona, globex: Persona) -> None:
-    text = run("issue_api_key", "--location", ACME_LOCATION)
+    text = run("issue_api_key", "--tenant", "acme", "--location", ACME_LOCATION)
 
     assert text.count("\n") == 1
     assert text.endswith("\n")
     assert keys.find(text.rstrip("\n")) is not None
 
 
-def test_it_creates_the_default_tenant(acme: Persona) -> None:
+def test_it_creates_a_tenant_that_is_new(acme: Persona) -> None:
+    key = issued("--tenant", "initech", "--location", ACME_LOCATION)
+
+    assert key.tenant.name == "initech"
+    assert issued("--tenant", "initech", "--location", ACME_LOCATION).tenant == key.tenant
+
+
+def test_it_grants_bookings_for_a_year_unless_told_otherwise(acme: Persona) -> None:
     key = issued("--location", ACME_LOCATION)
 
-    assert key.tenant.name == "default"
-    assert tuple(key.scopes) == KEY_SCOPES
-    assert (key.expires_at, key.name) == (None, "")
-    assert issued("--location", ACME_LOCATION).tenant == key.tenant
+    assert key.scopes == ["bookings:read", "bookings:write"]
+    assert key.name == ""
+    assert key.expires_at is not None
+    assert abs(key.expires_at - timezone.now() - timedelta(days=365)) < timedelta(minutes=5)
+
+
+def test_it_issues_a_key_that_never_expires(acme: Persona) -> None:
+    assert issued("--location", ACME_LOCATION, "--never-expires").expires_at is None
 
 
 def test_it_uses_the_tenant_there_is(acme: Persona) -> None:
@@ -91,6 +103,10 @@ def test_it_notes_name_and_expiry(acme: Persona) -> None:
         (["--location", ACME_LOCATION, "--expires", "next year"], "not an ISO 8601"),
         (["--location", ACME_LOCATION, "--expires", "2020-01-31T00:00:00Z"], "in the past"),
         (["--location", ACME_LOCATION, "--scope", "everything"], "invalid choice"),
+        (
+            ["--location", ACME_LOCATION, "--expires", "2099-01-31T00:00:00Z", "--never-expires"],
+            "not allowed",
+        ),
         (["--location", ACME_LOCATION, "--tenant", ""], "--tenant"),
         (["--location", ACME_LOCATION, "--tenant", "x" * 101], "--tenant"),
         (["--location", ACME_LOCATION, "--name", "x" * 101], "--name"),
@@ -99,12 +115,20 @@ def test_it_notes_name_and_expiry(acme: Persona) -> None:
     ],
 )
 def test_it_ends_with_an_error_and_issues_nothing(acme: Persona, words: list[str], complaint: str) -> None:
+    tenant = () if "--tenant" in words else ("--tenant", "default")
     with pytest.raises(CommandError, match=complaint) as ended:
-        run("issue_api_key", *words)
+        run("issue_api_key", *tenant, *words)
 
     assert ended.value.returncode == 1
     assert ApiKey.objects.get() == acme.key
     assert Tenant.objects.get() == acme.tenant
+
+
+def test_it_needs_a_tenant(acme: Persona) -> None:
+    with pytest.raises(CommandError, match="--tenant"):
+        run("issue_api_key", "--location", ACME_LOCATION)
+
+    assert ApiKey.objects.get() == acme.key
 
 
 @pytest.mark.parametrize("named_by", ["prefix", "text"])

@@ -1,9 +1,12 @@
 """The operator's page of letters: what is parked can be found and replayed, and nothing be changed."""
 
+import logging
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from oauth import audit
 from tests.webhooks.conftest import Recipient, only_letter, send
 from webhooks import inbox
 from webhooks.models import Letter
@@ -55,6 +58,19 @@ def test_it_replays_what_is_selected(parked: Letter, operator: Client, recipient
     assert (parked.status, parked.attempts) == (Letter.Status.RECEIVED, 0)
     inbox.process_due()
     assert [got.webhook_id for got in recipient.got] == ["the-parked-one"]
+
+
+def test_a_replay_has_an_audit_line(
+    parked: Letter, operator: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=audit.LOGGER)
+
+    replay(operator, parked)
+
+    (line,) = [each.msg for each in caplog.records if each.name == audit.LOGGER]
+    assert isinstance(line, dict)
+    assert line["event"] == "webhook_events.replayed"
+    assert (line["by"], line["count"], line["webhook_ids"]) == ("operator", 1, ["the-parked-one"])
 
 
 def test_an_onlooker_replays_nothing(parked: Letter) -> None:

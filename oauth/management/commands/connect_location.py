@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ghl.errors import HighLevelError
-from oauth import installs
+from oauth import audit, installs
 
 
 class Command(BaseCommand):
@@ -29,6 +29,7 @@ class Command(BaseCommand):
             location = installs.connect_private(options["location"], token)
         except HighLevelError as error:
             raise CommandError(f"HighLevel does not take the token for this location: {error}") from error
+        audit.record("private_token.connected", location=location.pk, by=audit.shell_user())
         self.stdout.write(f"Connected {location}.")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from oauth import keys
+from oauth import audit, keys
 from oauth.models import NAME_LENGTH, Agency, Location, Tenant
 from oauth.scopes import KEY_SCOPES
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--tenant", type=_name, default="default", help="whose key; created if new (default: %(default)s)"
+            "--tenant", type=_name, required=True, help="the system that uses the key; created if new"
         )
         covered = parser.add_mutually_exclusive_group(required=True)
         covered.add_argument("--location", action="append", help="a location id it covers; may be repeated")
@@ -25,10 +25,15 @@ class Command(BaseCommand):
             "--agency", help="a company id, all of whose locations it covers, future ones too"
         )
         parser.add_argument(
-            "--scope", action="append", choices=KEY_SCOPES, help="may be repeated (default: all scopes)"
+            "--scope",
+            action="append",
+            choices=KEY_SCOPES,
+            help=f"may be repeated (default: {' '.join(keys.DEFAULT_SCOPES)})",
         )
         parser.add_argument("--name", type=_name, help="what the key is for")
-        parser.add_argument("--expires", help="when it stops working, ISO 8601 with an offset")
+        ending = parser.add_mutually_exclusive_group()
+        ending.add_argument("--expires", help="when it ends, ISO 8601 with an offset (default: in a year)")
+        ending.add_argument("--never-expires", action="store_true", help="it works until it is revoked")
 
     def handle(self, *args: Any, **options: Any) -> None:
         locations = _locations(options["location"] or [])
@@ -39,9 +44,11 @@ class Command(BaseCommand):
             tenant,
             locations=locations,
             agency=agency,
-            scopes=options["scope"] or KEY_SCOPES,
+            scopes=options["scope"] or keys.DEFAULT_SCOPES,
             name=options["name"] or "",
             expires_at=expires_at,
+            never_expires=options["never_expires"],
+            by=audit.shell_user(),
         )
         self.stdout.write(text)
 

@@ -1,10 +1,10 @@
-"""`manage.py revoke_api_key`: nobody gets in with the key from the next request on."""
+"""`manage.py revoke_api_key`: the key is refused from the next request on."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from oauth import keys
+from oauth import audit, keys
 from oauth.models import ApiKey
 
 
@@ -19,5 +19,5 @@ class Command(BaseCommand):
         key = ApiKey.objects.filter(prefix=prefix).first()
         if key is None:
             raise CommandError("There is no such key.")
-        keys.revoke(key)
+        keys.revoke(key, by=audit.shell_user())
         self.stdout.write(f"Revoked {prefix}.")
