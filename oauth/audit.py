@@ -1,4 +1,4 @@
-"""The audit log: who was given, used or refused access, and what operators changed; one line each, of the logger `audit`.
+"""The audit log: who was given, used or refused access, and what operators changed; one line of logger `audit` each.
 Its fields are ids, names and reasons, never a key, a token or a password. Lines of a request carry its `request_id`.
 """
 
