@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
+from kombu import Queue
 
 from ghl.signatures import PUBLISHED_KEY
-from ghlapp import environment
+from ghlapp import environment, scheduler
 from ghlapp.local.discovery import settings_of_the_running_stack
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -133,6 +134,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Messages in hand are not noted down in Redis to be delivered again: nothing rests on that, and each costs
     # four commands.
     "ack_emulation": False,
+    # No message goes before others, so each queue is one list.
+    "priority_steps": [0],
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: a worker that gave up would need somebody to notice
@@ -150,24 +153,24 @@ CONVERGING_THREADS = 20
 CELERY_TIMEZONE = "UTC"
 
 
-def _beat(task: str, every: int, *, worth: int | None = None) -> dict[str, object]:
-    """A task for each so many seconds; a message is worth nothing once the next one is sent, or after `worth`."""
-    return {"task": task, "schedule": every, "options": {"expires": worth or every}}
-
-
-CELERY_BEAT_SCHEDULE = {
-    "find what no message woke": _beat("appointments.tasks.sweep", SWEEP_SECONDS),
+# Seconds between two messages of each periodic task.
+PERIODIC_TASKS = {
+    # Finds what no message woke.
+    "appointments.tasks.sweep": SWEEP_SECONDS,
     # Often, for a refresh whose answer was lost must be repeated within HighLevel's 30 seconds of grace.
-    "refresh tokens that are about to run out": _beat("oauth.tasks.refresh_due_tokens", SWEEP_SECONDS),
-    "mint tokens for the locations of agencies": _beat("oauth.tasks.mint_due_tokens", SWEEP_SECONDS),
-    "process letters that no message told of": _beat("webhooks.tasks.process_letters", SWEEP_SECONDS),
-    "compare bookings with HighLevel's calendars": _beat("appointments.tasks.compare", 60),
-    "ask where the app is installed": _beat("oauth.tasks.check_installs", 60),
-    "remove letters that nobody needs any more": _beat(
-        "webhooks.tasks.clear_old_letters", 6 * 3600, worth=3600
-    ),
-    "remove sessions that have run out": _beat("oauth.tasks.clear_sessions", 6 * 3600, worth=3600),
+    "oauth.tasks.refresh_due_tokens": SWEEP_SECONDS,
+    "oauth.tasks.mint_due_tokens": SWEEP_SECONDS,
+    "webhooks.tasks.process_letters": SWEEP_SECONDS,
+    "appointments.tasks.compare": 60,
+    "oauth.tasks.check_installs": 60,
+    "webhooks.tasks.clear_old_letters": 6 * 3600,
+    "oauth.tasks.clear_sessions": 6 * 3600,
 }
+CELERY_BEAT_SCHEDULE = scheduler.periodic(PERIODIC_TASKS)
+CELERY_BEAT_SCHEDULER = "ghlapp.scheduler:Scheduler"
+CELERY_TASK_QUEUES = [
+    Queue(name) for name in (CELERY_TASK_DEFAULT_QUEUE, *map(scheduler.queue_of, PERIODIC_TASKS))
+]
 
 # Set by the runner: web and worker processes share their numbers through files there.
 PROMETHEUS_MULTIPROC_DIR = environment.text("PROMETHEUS_MULTIPROC_DIR")

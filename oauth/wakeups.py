@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 # Accepting a booking must not wait for a broker that is gone or frozen.
 SECONDS_PER_STEP = 0.1
 SKIP_SECONDS = 5.0
-# With no worker about each sweep sends some; whoever comes back needs only the last few.
-OLD_AFTER_SECONDS = 60
+# With no worker about messages only pile up. They carry no expiry, which would compare two machines' clocks.
+MAX_WAITING = 1000
 TIME_OUTS = {"socket_timeout": SECONDS_PER_STEP, "socket_connect_timeout": SECONDS_PER_STEP}
 
 _skip_until = 0.0
@@ -51,17 +51,21 @@ class WakeUp:
     def publish(self, *arguments: str) -> None:
         """Send a message, whatever is on its way. Raises as the broker's client does."""
         with _connection().Producer() as producer:
-            current_app.send_task(
-                self.task, args=arguments, producer=producer, retry=False, expires=OLD_AFTER_SECONDS
-            )
+            current_app.send_task(self.task, args=arguments, producer=producer, retry=False)
 
     def count(self, outcome: str) -> None:
         metrics.wake_ups.labels(self.task, outcome).inc()
 
     def _send(self, subject: str) -> str:
         # The flag's life is the sweep's interval at most: a flag whose message was lost hides nothing for longer.
-        if not _flags().set(self._flag(subject), 1, nx=True, ex=settings.SWEEP_SECONDS):
+        with _flags().pipeline(transaction=False) as commands:
+            commands.set(self._flag(subject), 1, nx=True, ex=settings.SWEEP_SECONDS)
+            commands.llen(settings.CELERY_TASK_DEFAULT_QUEUE)
+            is_first, waiting = commands.execute()
+        if not is_first:
             return "already_on_its_way"
+        if waiting >= MAX_WAITING:
+            return "queue_full"
         self.publish(*([subject] if subject else []))
         return "sent"
 

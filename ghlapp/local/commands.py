@@ -20,7 +20,7 @@ WORKER = (
 )
 BEAT = (
     *("python", "-m", "celery", "-A", "ghlapp", "beat", "--loglevel", "INFO"),
-    *("--schedule", "{state}/celerybeat-schedule", "--pidfile", ""),
+    *("--schedule", "{state}/beat-heartbeat", "--pidfile", ""),
 )
 SANDBOX = (
     *("python", "-m", "sandbox", "--host", "{host}", "--port", "{sandbox_port}"),

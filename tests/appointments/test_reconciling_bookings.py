@@ -17,7 +17,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from appointments import reconciling
 from appointments.models import Booking, Comparison
 from appointments.times import instant
-from ghlapp.settings import CELERY_BEAT_SCHEDULE
+from ghlapp.settings import PERIODIC_TASKS
 from oauth import pace, upstream
 from oauth.models import Account, Location
 from sandbox import World
@@ -277,9 +277,7 @@ def test_it_lets_bookings_go_first(acme: Persona, highlevel: World) -> None:
 
 
 def test_it_is_done_every_minute_for_whom_it_is_time(acme: Persona, highlevel: World) -> None:
-    assert {"task": "appointments.tasks.compare", "schedule": 60}.items() <= CELERY_BEAT_SCHEDULE[
-        "compare bookings with HighLevel's calendars"
-    ].items()
+    assert PERIODIC_TASKS["appointments.tasks.compare"] == 60
     booked(acme)
 
     reconciling.compare_due()

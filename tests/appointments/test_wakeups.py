@@ -4,7 +4,6 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
@@ -75,12 +74,12 @@ def test_it_wakes_again_for_what_comes_in_while_a_worker_is_busy(
     worker.join()
 
 
-def test_it_lets_old_messages_lapse(acme: Persona, broker: redis.Redis) -> None:
+def test_it_gives_messages_no_expiry(acme: Persona, broker: redis.Redis) -> None:
+    """Nobody's clock is to be right: a worker a minute ahead of the web process would discard them all."""
     acme.book()
 
     message = json.loads(broker.lindex(QUEUE, 0))
-    expires = datetime.fromisoformat(message["headers"]["expires"])
-    assert timedelta(seconds=50) < expires - datetime.now(UTC) < timedelta(seconds=61)
+    assert message["headers"]["expires"] is None
 
 
 def test_it_names_a_task_that_exists(acme: Persona, broker: redis.Redis) -> None:
@@ -89,15 +88,6 @@ def test_it_names_a_task_that_exists(acme: Persona, broker: redis.Redis) -> None
 
     message = json.loads(broker.lindex(QUEUE, 0))
     assert message["headers"]["task"] == tasks.converge.name in app.tasks
-
-
-def test_it_lets_no_beats_message_outlive_the_next(db: None) -> None:
-    app.loader.import_default_modules()
-
-    schedule = app.conf.beat_schedule.values()
-
-    assert {entry["task"] for entry in schedule} <= app.tasks.keys()
-    assert all(entry["options"]["expires"] <= entry["schedule"] for entry in schedule)
 
 
 def test_it_books_when_its_message_is_carried_out(acme: Persona, broker: redis.Redis) -> None:

@@ -31,6 +31,8 @@ LONGEST_HANG = TIMEOUT_SECONDS + SETTLE_SECONDS - LIST_LAG_SECONDS - SLACK_SECON
 SHORT_LIFE = 33
 # What a worker or a web process needs until it does something.
 START_SECONDS = 4
+# Whose wall clocks are set.
+CLOCKS = ("worker-2", "beat")
 
 
 @dataclass(frozen=True)
@@ -204,21 +206,22 @@ def _restart_postgres(stack: Stack, random: Random, how: signal.Signals) -> None
 
 
 def step_clock(stack: Stack, random: Random) -> None:
-    """One worker's wall clock jumps, minutes ahead or back; its other clocks go on."""
+    """The wall clock of one worker or of beat jumps, minutes ahead or back; its other clocks go on."""
     if stack.faketime is None:
         return
-    worker = stack.processes["worker-2"]
-    if not stack.clock_file.exists():
-        stack.clock_file.write_text("+0")
-        worker.stop()
-        worker.start(
+    name = random.choice(CLOCKS)
+    clock = stack.clock_file(name)
+    if not clock.exists():
+        clock.write_text("+0")
+        stack.processes[name].stop()
+        stack.processes[name].start(
             LD_PRELOAD=str(stack.faketime),
-            FAKETIME_TIMESTAMP_FILE=str(stack.clock_file),
+            FAKETIME_TIMESTAMP_FILE=str(clock),
             FAKETIME_CACHE_DURATION="1",
             FAKETIME_DONT_FAKE_MONOTONIC="1",
         )
         time.sleep(START_SECONDS)
-    stack.clock_file.write_text(f"{random.choice((-3600, -90, -5, 0, 5, 90, 3600)):+}")
+    clock.write_text(f"{random.choice((-3600, -90, -5, 0, 5, 90, 3600)):+}")
 
 
 def _signal_redis(stack: Stack, number: signal.Signals) -> None:

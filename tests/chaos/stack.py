@@ -86,7 +86,6 @@ class Stack:
         self.complaints: list[str] = []
         # Since when HighLevel answers again.
         self.back_at: datetime | None = None
-        self.clock_file = instance / "clock"
         self.faketime = next(iter(sorted(FAKETIME)), None)
         self._closing = ExitStack()
 
@@ -131,6 +130,10 @@ class Stack:
     def logs(self) -> Path:
         return self.instance / "logs"
 
+    def clock_file(self, process: str) -> Path:
+        """What libfaketime reads a process's wall clock from."""
+        return self.instance / f"clock-{process}"
+
     def thaw(self) -> None:
         if self.valkey.process and self.valkey.process.poll() is None:
             self.valkey.process.send_signal(signal.SIGCONT)
@@ -148,9 +151,10 @@ class Stack:
             ensure_running(server)
         self.thaw()
         self.redis.config_set("maxmemory", 0)
-        if self.clock_file.exists():
-            self.processes["worker-2"].stop()
-            self.clock_file.unlink()
+        for name, process in self.processes.items():
+            if self.clock_file(name).exists():
+                process.stop()
+                self.clock_file(name).unlink()
         self.news += filter(None, [process.ensure() for process in self.processes.values()])
         self.open_door()
         self.desk.clear()
