@@ -68,7 +68,7 @@ class Scheduler(beat.Scheduler):
     def _is_waiting(self, entry: beat.ScheduleEntry, producer: Any) -> bool:
         """Whether the entry's last message is still in its queue; False where the broker does not tell."""
         try:
-            waiting: int = producer.channel.queue_declare(queue=queue_of(entry.task)).message_count
+            waiting: int = producer.channel.queue_declare(queue=queue_of(str(entry.task))).message_count
         except producer.connection.recoverable_connection_errors as error:
             log.warning("Whether %s waits already is unknown: %s", entry.task, type(error).__name__)
             return False
