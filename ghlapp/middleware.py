@@ -1,9 +1,11 @@
 """What stands around every request: one log line under a request id that answers and logs share, a length for
-bodies that come without one, and the way past what only pages need. No behaviour of the product lives here."""
+bodies that come without one, links, and the way past what only pages need. No behaviour of the product lives here."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import structlog
 from django.conf import settings
@@ -37,6 +39,26 @@ class RequestLog(RequestMiddleware):
     def handle_response(self, request: HttpRequest, response: HttpResponse) -> None:
         response.headers["X-Request-Id"] = request_id()
         super().handle_response(request, response)
+
+
+class PublicLinks:
+    """Makes absolute links begin with PUBLIC_URL, for a proxy need not pass the Host on that its clients used."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        # DRF's pages, Django's redirects and drf-spectacular all ask the request for theirs.
+        request.build_absolute_uri = partial(_public_uri, request)  # type: ignore[method-assign]
+        return self._get_response(request)
+
+
+def _public_uri(request: HttpRequest, location: str | None = None) -> str:
+    """What `HttpRequest.build_absolute_uri` says, from where HighLevel and browsers stand."""
+    location = request.get_full_path() if location is None else location
+    if location.startswith("/") and not location.startswith("//"):
+        return settings.PUBLIC_URL + location
+    return urljoin(settings.PUBLIC_URL + request.path, location)
 
 
 # Called by programs, which have a key or a signature and neither a session nor a form.

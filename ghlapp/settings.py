@@ -50,6 +50,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "ghlapp.middleware.RequestLog",
+    "ghlapp.middleware.PublicLinks",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -209,6 +210,7 @@ SPECTACULAR_SETTINGS = {
         "Field names are HighLevel's own. Errors are `application/problem+json` (RFC 9457) with a `code`."
     ),
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVERS": [{"url": PUBLIC_URL}],
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
