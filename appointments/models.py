@@ -5,7 +5,7 @@ import hashlib
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import uuid_utils.compat
@@ -16,9 +16,18 @@ from django.db.models.functions import Greatest, Now
 from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Token, Upstream, unbraked
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def new_id() -> uuid.UUID:
     """UUIDv7: in order of acceptance, so that the newest rows lie together in every index."""
     return uuid_utils.compat.uuid7()
+
+
+def first_id_of(moment: datetime, after: timedelta) -> uuid.UUID:
+    """The smallest UUIDv7 (RFC 9562, 5.7: 48 bits of milliseconds, version, variant) of so long after an instant."""
+    milliseconds = min(max(0, (moment - EPOCH + after) // timedelta(milliseconds=1)), 2**48 - 1)
+    return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
 
 
 # Nobody is at it.
@@ -169,6 +178,7 @@ class Booking(models.Model):
                 name="one_unresolved_create_per_slot",
             ),
         ]
+        # One for each filter of the list, which shows the newest first; `created…` is filtered by the id.
         indexes = [
             models.Index(fields=["tenant", "id"], name="booking_newest"),
             models.Index(
@@ -176,7 +186,11 @@ class Booking(models.Model):
                 condition=Q(external_reference__isnull=False),
                 name="booking_external_reference",
             ),
-            models.Index(fields=["tenant", "calendar_id", "starts_at"], name="booking_calendar_start"),
+            models.Index(fields=["tenant", "status", "id"], name="booking_status"),
+            models.Index(fields=["tenant", "location", "id"], name="booking_location"),
+            models.Index(fields=["tenant", "calendar_id", "id"], name="booking_calendar"),
+            models.Index(fields=["tenant", "contact_id", "id"], name="booking_contact"),
+            models.Index(fields=["tenant", "starts_at"], name="booking_start"),
             models.Index(
                 fields=["location", "id"], condition=Q(next_attempt_at__isnull=False), name="booking_to_claim"
             ),

@@ -3,6 +3,7 @@ What a valid request leads to is in bookings.py."""
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -20,7 +21,7 @@ from rest_framework.exceptions import APIException
 
 from appointments import recurrence
 from appointments.answers import untitled
-from appointments.models import Booking
+from appointments.models import Booking, first_id_of
 from appointments.times import instant, mistakes_of_end, whole_seconds
 from ghl.types import AppointmentStatus, MeetingLocationType, whole_id
 
@@ -293,12 +294,20 @@ class ListQuery(BaseModel):
     def filters(self) -> dict[str, Any]:
         """As keyword arguments for a queryset of bookings."""
         given = self.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
-        return {
+        filters = {
             LOOKUPS.get(name, name): instant(value) if name in LOOKUPS else value
             for name, value in given.items()
         }
+        # Ids are in order of acceptance, so the index of the order serves these filters too.
+        if (since := filters.get("created_at__gte")) is not None:
+            filters["id__gte"] = first_id_of(since, -ID_MARGIN)
+        if (until := filters.get("created_at__lt")) is not None:
+            filters["id__lt"] = first_id_of(until, ID_MARGIN)
+        return filters
 
 
+# An id and its `created_at` are taken from one clock, one after the other.
+ID_MARGIN = timedelta(minutes=1)
 LOOKUPS = {
     "start_time_from": "starts_at__gte",
     "start_time_to": "starts_at__lt",

@@ -18,6 +18,7 @@ BENCHMARKS = (
     "starting",
     "stranger",
     "volume",
+    "listing",
     "rotation",
     "refreshing",
 )

@@ -77,15 +77,15 @@ def _store(tenant: Tenant, like: Location, count: int, locations: int) -> None:
     """A line of history to each, and then what autovacuum would have done by itself."""
     accepted.store(tenant, [_place(like)], 1)
     first = Booking.objects.get(location=like, next_attempt_at__isnull=True)
-    _multiply(Location, like.pk, locations, LOCATIONS)
+    multiply(Location, like.pk, locations, LOCATIONS)
     columns = {name: sql.format(count=count, locations=locations) for name, sql in BOOKINGS.items()}
-    _multiply(Booking, first.pk, count, columns)
+    multiply(Booking, first.pk, count, columns)
     with connection.cursor() as cursor:
         cursor.execute(HISTORY)
         cursor.execute("VACUUM ANALYZE")
 
 
-def _multiply(model: type[models.Model], like: Any, count: int, columns: dict[str, str]) -> None:
+def multiply(model: type[models.Model], like: Any, count: int, columns: dict[str, str]) -> None:
     """So many rows like that one, but for some columns."""
     table, names = model._meta.db_table, [str(field.column) for field in model._meta.concrete_fields]
     values = ", ".join(columns.get(name, f"stored.{name}") for name in names)
