@@ -158,13 +158,18 @@ def _call(entry: TimelineEntry) -> CallAnswer:
     )
 
 
-class TimelineAnswer(BaseModel):
+class Page(BaseModel):
+    """Part of a list; `next` and `previous` are addresses of the pages beside it."""
+
+    next: str | None
+    previous: str | None
+
+
+class TimelineAnswer(Page):
     results: list[TimelineEntryAnswer]
 
 
-class BookingPage(BaseModel):
-    next: str | None
-    previous: str | None
+class BookingPage(Page):
     results: list[BookingAnswer]
 
 

@@ -4,15 +4,12 @@ What bodies may hold is in requests.py, what a request leads to in bookings.py."
 import hashlib
 import json
 import re
-from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID
 
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import NotFound
-from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -26,6 +23,7 @@ from appointments.answers import (
     TimelineEntryAnswer,
 )
 from appointments.models import Booking
+from appointments.pagination import PAGE_PARAMETERS, Pages, page_query
 from appointments.problems import (
     BookingRejected,
     IdempotencyKeyReused,
@@ -44,6 +42,7 @@ from appointments.requests import (
     list_query,
 )
 from appointments.times import instant
+from appointments.waiting import WaitingPlaces
 from oauth.access import key_of
 from oauth.models import ApiKey, Location
 from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
@@ -51,9 +50,9 @@ from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 PREFERRED_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?0*(\d+)\"?(?=$|[,;\s])", re.IGNORECASE)
 LONGEST_WAIT_SECONDS = 30
-# Half of a web process's threads: those who wait must not keep out those who do not. A preference may be
-# left unheeded (RFC 7240, 2), and the answer says so by leaving out Preference-Applied.
-waiting_room = BoundedSemaphore(8)
+# Half of a web process's threads: those who wait must not keep out those who do not; and half of these for one key. A
+# preference may be left unheeded (RFC 7240, 2), and the answer says so by leaving out Preference-Applied.
+waiting_places = WaitingPlaces(in_all=8, for_each=4)
 
 
 def _list_parameters() -> list[OpenApiParameter]:
@@ -126,27 +125,7 @@ class BookingList(APIView):
         query = list_query(request.query_params.dict())
         # With their locations, whose time zones say when a series comes next.
         found = Booking.objects.seen_by(key_of(request)).select_related("location").filter(**query.filters())
-        pages = BookingPages(page_size=query.limit)
-        page = pages.paginate_queryset(found, request, self) or []
-        return pages.get_paginated_response([BookingAnswer.of(each) for each in page])
-
-
-class BookingPages(CursorPagination):
-    """Pages that stay in place while newer bookings come in: ids are in order of acceptance."""
-
-    ordering = "-id"
-
-    def __init__(self, page_size: int) -> None:
-        self.page_size = page_size
-
-    def decode_cursor(self, request: Request) -> Cursor | None:
-        try:
-            cursor = super().decode_cursor(request)
-            if cursor is not None and cursor.position is not None:
-                UUID(str(cursor.position))
-        except (NotFound, ValueError) as error:
-            raise InvalidRequest(("/cursor", "This is no cursor from `next` or `previous`.")) from error
-        return cursor
+        return Pages(query.limit, "-id", UUID).response(found, request, BookingAnswer.of)
 
 
 BOOKING_ID = OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")
@@ -237,12 +216,13 @@ class Timeline(APIView):
     @extend_schema(
         operation_id="readTimeline",
         summary="Read what happened to a booking, oldest first",
-        parameters=[BOOKING_ID],
+        parameters=[BOOKING_ID, *PAGE_PARAMETERS],
         responses={200: TimelineAnswer, **problems(_404=NOT_SEEN)},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
-        entries = _booking(key_of(request), booking_id).timeline.order_by("id")
-        return Response({"results": [TimelineEntryAnswer.of(each) for each in entries]})
+        query = page_query(request)
+        entries = _booking(key_of(request), booking_id).timeline.all()
+        return Pages(query.limit, "id", int).response(entries, request, TimelineEntryAnswer.of)
 
 
 def _booking(key: ApiKey, booking_id: UUID) -> Booking:
@@ -318,13 +298,13 @@ def _accepted(request: Request, booking: Booking, replayed: bool) -> Response:
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     seconds = _preferred_wait(request)
-    if seconds is None or not waiting_room.acquire(blocking=False):
+    if seconds is None:
         return _shown(booking, 202, **headers)
-    headers["Preference-Applied"] = f"wait={seconds}"
-    try:
+    with waiting_places.place(key_of(request).pk) as may_wait:
+        if not may_wait:
+            return _shown(booking, 202, **headers)
         booking = bookings.wait(booking, seconds)
-    finally:
-        waiting_room.release()
+    headers["Preference-Applied"] = f"wait={seconds}"
     if booking.status == Booking.Status.REJECTED:
         raise BookingRejected(booking, headers)
     status = 201 if booking.status == Booking.Status.BOOKED else 202

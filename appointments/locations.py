@@ -8,12 +8,12 @@ from django.conf import settings
 from django.http import Http404
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from pydantic import BaseModel
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from appointments.answers import Answer
+from appointments.answers import Answer, Page
+from appointments.pagination import PAGE_PARAMETERS, Pages, page_query
 from appointments.problems import problems
 from oauth.access import key_of
 from oauth.models import FOREVER, Location
@@ -50,7 +50,7 @@ class LocationAnswer(Answer):
         ).shown()
 
 
-class LocationsAnswer(BaseModel):
+class LocationsAnswer(Page):
     results: list[LocationAnswer]
 
 
@@ -60,11 +60,13 @@ class LocationList(APIView):
     @extend_schema(
         operation_id="listLocations",
         summary="List the locations that the key covers",
+        parameters=PAGE_PARAMETERS,
         responses={200: LocationsAnswer, **problems()},
     )
     def get(self, request: Request) -> Response:
-        covered = Location.objects.covered_by(key_of(request)).select_related("token").order_by("pk")
-        return Response({"results": [LocationAnswer.of(each) for each in covered]})
+        query = page_query(request)
+        covered = Location.objects.covered_by(key_of(request)).select_related("token")
+        return Pages(query.limit, "id", str).response(covered, request, LocationAnswer.of)
 
 
 class LocationDetail(APIView):

@@ -15,7 +15,6 @@ from django.db.models.functions import Greatest, Now
 
 from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Token, Upstream, unbraked
 
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -219,7 +219,7 @@ def change_request(parsed: Any) -> ChangeRequest:
     """The change in a parsed body. Raises InvalidRequest."""
     if isinstance(parsed, Mapping) and (fixed := [name for name in FIXED if name in parsed]):
         raise InvalidRequest(*((f"/{name}", "This cannot be changed.") for name in fixed))
-    return _read(ChangeRequest, parsed)
+    return read(ChangeRequest, parsed)
 
 
 NOT_THE_APPOINTMENTS = {
@@ -234,7 +234,7 @@ NOT_THE_APPOINTMENTS = {
 
 def booking_request(parsed: Any) -> BookingRequest:
     """The request in a parsed body. Raises InvalidRequest with a pointer for each thing that is wrong."""
-    body = _read(BookingRequest, parsed)
+    body = read(BookingRequest, parsed)
     if errors := [*_whom(body), *_when(body), *_how_often(body)]:
         raise InvalidRequest(*errors)
     return body
@@ -318,14 +318,15 @@ LOOKUPS = {
 
 def list_query(parameters: Mapping[str, str]) -> ListQuery:
     """The parameters of a list request. Raises InvalidRequest."""
-    return _read(ListQuery, parameters)
+    return read(ListQuery, parameters)
 
 
 Model = TypeVar("Model", bound=BaseModel)
 DETAILS = {"missing": "This field is required.", "extra_forbidden": "There is no such field."}
 
 
-def _read(model: type[Model], parsed: Any) -> Model:
+def read(model: type[Model], parsed: Any) -> Model:
+    """What was parsed, as the model. Raises InvalidRequest with a pointer for each mistake."""
     if not isinstance(parsed, Mapping):
         raise InvalidRequest(("", "The body must be a JSON object."))
     try:

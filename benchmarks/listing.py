@@ -46,7 +46,9 @@ def measure(stack: Stack) -> list[Ratio]:
     ratios = []
     for name in filters(small):
         # One after the other, so that what else goes on concerns both.
-        pairs = [[_seconds(key, filters(count)[name]) for count, key in keys_of.items()] for _ in range(ROUNDS)]
+        pairs = [
+            [_seconds(key, filters(count)[name]) for count, key in keys_of.items()] for _ in range(ROUNDS)
+        ]
         beside, measured = (1 / median(column) for column in zip(*pairs, strict=True))
         ratios.append(Ratio("listing", f"pages/s by {name}", beside, measured, at_least=0.2))
         if not stack.short:
@@ -86,7 +88,9 @@ def store(name: str, count: int) -> ApiKey:
     columns = {column: sql.format(count=count, locations=LOCATIONS) for column, sql in COLUMNS.items()}
     first = Booking.objects.get(location=like)
     multiply(Booking, first.pk, count, columns)
-    key, _ = keys.issue(tenant, agency=agency, locations=Location.objects.filter(pk__startswith="stored-"))
+    key, _ = keys.issue(
+        tenant, agency=agency, locations=list(Location.objects.filter(pk__startswith="stored-"))
+    )
     return key
 
 

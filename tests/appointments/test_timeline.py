@@ -17,7 +17,7 @@ LOOK_ELSEWHERE = {"method": "GET", "path": f"/contacts/{ACME_CONTACT}/appointmen
 def timeline(acme: Persona) -> list[dict[str, Any]]:
     answer = acme.api.get(f"/api/v1/bookings/{only_booking().pk}/timeline")
     assert answer.status_code == 200
-    assert answer.json().keys() == {"results"}
+    assert answer.json().keys() == {"next", "previous", "results"}
     entries: list[dict[str, Any]] = answer.json()["results"]
     return entries
 

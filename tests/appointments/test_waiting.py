@@ -1,15 +1,24 @@
 """`Prefer: wait=N`: a caller who would rather wait is told how it ended, if it ends in time."""
 
 import time
+from contextlib import ExitStack
 
 import pytest
 
-from appointments.api import waiting_room
+from appointments.api import waiting_places
 from appointments.models import Booking
 from oauth.models import Location
 from sandbox import World
 from tests.appointments.conftest import working
-from tests.fixtures import ACME_CONTACT, Persona, booking_body, only_booking
+from tests.fixtures import (
+    ACME_CONTACT,
+    GLOBEX_CALENDAR,
+    GLOBEX_CONTACT,
+    GLOBEX_LOCATION,
+    Persona,
+    booking_body,
+    only_booking,
+)
 
 
 def prefer(text: str) -> dict[str, str]:
@@ -128,15 +137,28 @@ def test_it_waits_for_thirty_seconds_at_most(acme: Persona, text: str) -> None:
 
 
 def test_it_answers_at_once_while_half_of_the_threads_wait(acme: Persona) -> None:
-    for _ in range(8):
-        waiting_room.acquire()
-    try:
+    with ExitStack() as waiting:
+        for number in range(8):
+            waiting.enter_context(waiting_places.place(f"another key {number}"))
         answer = acme.book(booking_body(), **prefer("wait=30"))
-    finally:
-        waiting_room.release(8)
 
     assert answer.status_code == 202
     assert "Preference-Applied" not in answer.headers
+
+
+def test_it_keeps_places_free_for_other_keys(acme: Persona, globex: Persona) -> None:
+    globex.location.brake(Location.Waiting.DAILY_QUOTA, None)
+    body = booking_body(
+        locationId=GLOBEX_LOCATION, calendarId=GLOBEX_CALENDAR, contactId=GLOBEX_CONTACT, endTime=None
+    )
+    with ExitStack() as waiting:
+        for _ in range(4):
+            assert waiting.enter_context(waiting_places.place(acme.key.pk))
+        one_more = acme.book(booking_body(), **prefer("wait=30"))
+        of_another = globex.book(body, **prefer("wait=30"))
+
+    assert "Preference-Applied" not in one_more.headers
+    assert of_another.headers["Preference-Applied"] == "wait=30"
 
 
 def test_it_lets_others_wait_afterwards(acme: Persona) -> None:
