@@ -120,6 +120,8 @@ DATABASES = {
         },
     }
 }
+# A request must not keep a thread and a connection for longer; what it asks for is answered with a 503 then.
+WEB_STATEMENT_TIMEOUT_SECONDS = environment.seconds("WEB_STATEMENT_TIMEOUT_SECONDS", "10")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Celery -----------------------------------------------------------------------------------------------

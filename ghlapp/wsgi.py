@@ -2,7 +2,9 @@
 
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.db import connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ghlapp.settings")
 django_application = get_wsgi_application()
@@ -14,3 +16,8 @@ from ghlapp.middleware import with_length  # noqa: E402
 application = with_length(django_application)
 
 stop_on_errors()
+
+# Before the first connection. Workers have no such limit: a sweep over many rows may take its time.
+_options = connections.settings["default"]["OPTIONS"]
+_timeout = f"-c statement_timeout={int(settings.WEB_STATEMENT_TIMEOUT_SECONDS * 1000)}"
+_options["options"] = f"{_options.get('options', '')} {_timeout}".strip()
