@@ -163,7 +163,7 @@ def change(
     """
     with transaction.atomic():
         booking = _locked(booking, if_match)
-        if booking.is_ended or (booking.cancel_requested_at and fields):
+        if booking.is_ended or booking.erased_at or (booking.cancel_requested_at and fields):
             raise Ended
         wish = _wish(booking.wish, fields)
         changes = {**ours, "updated_at": Now()}
@@ -227,7 +227,7 @@ def retry(booking: Booking) -> Booking:
     """Try an ended booking once more; what was sent for it is looked for first. Raises NotRetryable."""
     with transaction.atomic():
         booking = _locked(booking)
-        if booking.status not in states.VERDICTS:
+        if booking.status not in states.VERDICTS or booking.erased_at:
             raise NotRetryable
         changes = {
             **_newer_wish(booking),

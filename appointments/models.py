@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import uuid_utils.compat
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q, Subquery
-from django.db.models.functions import Greatest, Now
+from django.db.models.functions import Cast, Greatest, Now
 
 from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Token, Upstream, unbraked
 
@@ -33,6 +34,23 @@ def first_id_of(moment: datetime, after: timedelta) -> uuid.UUID:
 UNLEASED = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
 
 
+# An appointment of which HighLevel gave no end is over by then.
+OVER_AFTER = timedelta(days=1)
+# Of an appointment's fields those that people write freely, or that name a person.
+PERSONAL_FIELDS = ["title", "description", "address", "meeting_location_id", "contact_id"]
+
+
+class Without(models.Func):
+    """A JSON object without its personal fields."""
+
+    template = "%(expressions)s"
+    arg_joiner = " - "
+
+    def __init__(self, column: str) -> None:
+        fields = models.Value(PERSONAL_FIELDS, ArrayField(models.TextField()))
+        super().__init__(models.F(column), Cast(fields, ArrayField(models.TextField())))
+
+
 class BookingQuerySet(models.QuerySet["Booking"]):
     def seen_by(self, key: ApiKey) -> "BookingQuerySet":
         """What a tenant's key may read: its tenant's bookings in the locations it covers."""
@@ -49,8 +67,35 @@ class BookingQuerySet(models.QuerySet["Booking"]):
         )
 
     def hear(self) -> int:
-        """There is news of them in HighLevel: the next step, after the one that is under way, is to read it."""
-        return self.update(news=models.F("news") + 1, next_attempt_at=Now())
+        """There is news of them in HighLevel: the next step, after the one that is under way, is to read it.
+
+        What was erased is not read again: HighLevel may still have it.
+        """
+        unerased = self.filter(erased_at__isnull=True)
+        return unerased.update(news=models.F("news") + 1, next_attempt_at=Now())
+
+    def settled(self) -> "BookingQuerySet":
+        """No work is left with them, and none can come: ended, or their appointment's time is over."""
+        idle = self.filter(next_attempt_at__isnull=True, intent_open=False, lease__isnull=True)
+        is_past = Q(starts_at__lt=Now() - OVER_AFTER) & ~Q(wish__has_key="rrule")
+        return idle.filter(Q(status__in=Booking.ENDED) | is_past)
+
+    def erase(self) -> int:
+        """Empty what may be about a person; ids of calendar and appointment, times and states stay."""
+        return self.update(
+            wish=Without("wish"),
+            synced=Without("synced"),
+            known=Without("known"),
+            intent=Without("intent"),
+            contact=None,
+            contact_id="",
+            external_reference=None,
+            metadata={},
+            error=None,
+            trace="",
+            unresolved_slot=None,
+            erased_at=Now(),
+        )
 
 
 @dataclass(frozen=True)
@@ -124,6 +169,9 @@ class Booking(models.Model):
     # Its appointment turned up once it was cancelled, and is to be cancelled too (rule 11).
     is_orphaned = models.BooleanField(default=False)
     duplicate_suspected = models.BooleanField(default=False)
+
+    # When what is personal in it was erased.
+    erased_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     # The work.
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)

@@ -3,7 +3,7 @@
 from celery import shared_task
 from celery.worker import state
 
-from appointments import reconciling, sweeping, working
+from appointments import erasure, reconciling, sweeping, working
 
 
 @shared_task
@@ -25,3 +25,8 @@ def sweep() -> None:
 @shared_task
 def compare() -> None:
     reconciling.compare_due()
+
+
+@shared_task
+def erase_old() -> None:
+    erasure.erase_old()

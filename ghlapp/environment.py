@@ -44,6 +44,10 @@ def seconds(name: str, default: str) -> float:
     return read(name, _positive, default)
 
 
+def days(name: str, default: str) -> int:
+    return read(name, _whole, default)
+
+
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
@@ -62,4 +66,11 @@ def _positive(value: str) -> float:
     number = float(value)
     if not 0 < number < float("inf"):
         raise ValueError("must be a number of seconds above zero")
+    return number
+
+
+def _whole(value: str) -> int:
+    number = int(value)
+    if number < 0:
+        raise ValueError("must be a number of days, 0 or more")
     return number

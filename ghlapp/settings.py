@@ -166,6 +166,7 @@ PERIODIC_TASKS = {
     "webhooks.tasks.process_letters": SWEEP_SECONDS,
     "appointments.tasks.compare": 60,
     "oauth.tasks.check_installs": 60,
+    "appointments.tasks.erase_old": 6 * 3600,
     "webhooks.tasks.clear_old_letters": 6 * 3600,
     "oauth.tasks.clear_sessions": 6 * 3600,
 }
@@ -188,6 +189,13 @@ GHL_WEBHOOK_PUBLIC_KEYS = environment.text("GHL_WEBHOOK_PUBLIC_KEYS", PUBLISHED_
 GHL_TIMEOUT_SECONDS = environment.seconds("GHL_TIMEOUT_SECONDS", "30")
 GHL_SETTLE_SECONDS = environment.seconds("GHL_SETTLE_SECONDS", "30")
 TOKEN_ENCRYPTION_KEYS = environment.words("TOKEN_ENCRYPTION_KEYS")
+
+# --- What is kept for how long (0: for ever) ---------------------------------------------------------------
+
+EVENT_RETENTION_DAYS = environment.days("EVENT_RETENTION_DAYS", "32")
+DEAD_EVENT_RETENTION_DAYS = environment.days("DEAD_EVENT_RETENTION_DAYS", "90")
+BOOKING_RETENTION_DAYS = environment.days("BOOKING_RETENTION_DAYS", "0")
+UNINSTALL_RETENTION_DAYS = environment.days("UNINSTALL_RETENTION_DAYS", "30")
 
 # --- The API ----------------------------------------------------------------------------------------------
 

@@ -59,6 +59,9 @@ class Account(models.Model):
     installed_as_of = models.DateTimeField(null=True, blank=True)
     uninstalled_as_of = models.DateTimeField(null=True, blank=True)
     installed_at = models.DateTimeField(null=True, blank=True)
+    # By PostgreSQL's clock: since when it is uninstalled, and when what that left was erased.
+    disconnected_at = models.DateTimeField(null=True, blank=True, editable=False)
+    erased_at = models.DateTimeField(null=True, blank=True, editable=False)
     # When HighLevel is to be asked next whether it still is.
     check_due_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -130,6 +133,9 @@ class Account(models.Model):
             before = rows.select_for_update(no_key=True).values_list("status", flat=True).first()
             if before is None:
                 return
+            if (status == self.Status.UNINSTALLED) != (before == self.Status.UNINSTALLED):
+                ends = status == self.Status.UNINSTALLED
+                changes |= {"disconnected_at": Now() if ends else None, "erased_at": None}
             rows.update(status=status, **changes)
             if before != status:
                 self._tell(status)

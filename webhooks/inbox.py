@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 256 * 1024
 # HighLevel delivers the same bytes, timestamp included, for up to three days, and people send from its logs of
 # 30 days by hand: the five minutes of its guide would throw those away. An old letter does no harm: it is a
-# duplicate (RETENTION is longer), or handlers see from its own timestamp that they know better.
+# duplicate (they are kept for longer), or handlers see from its own timestamp that they know better.
 OLDEST = timedelta(days=30)
 FURTHEST_AHEAD = timedelta(minutes=5)
 
@@ -88,7 +88,9 @@ def _webhook_id(letter: letters.Letter, raw: bytes) -> str:
 
 def _store(webhook_id: str, letter: letters.Letter, body: object) -> Outcome:
     status = Letter.Status.RECEIVED if letter.type in handlers.HANDLERS else Letter.Status.IGNORED
-    if not Letter.objects.store(webhook_id, letter, body, status):
+    # What nothing is done with is kept to be told from a new one, and without its body: that may be about a person.
+    kept = body if status == Letter.Status.RECEIVED else {}
+    if not Letter.objects.store(webhook_id, letter, kept, status):
         return Outcome.DUPLICATE
     if status == Letter.Status.RECEIVED:
         PROCESS.send()

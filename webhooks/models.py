@@ -6,6 +6,7 @@ import random
 import traceback
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -23,11 +24,6 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
 # What may pass by itself is tried so long, however often it fails.
 PATIENCE = timedelta(days=3)
 MOST_TRACE = 8000
-
-# Longer than the time window of inbox.py, so that a letter sent again is a duplicate or too old, never new.
-RETENTION = timedelta(days=32)
-# For an operator to find and replay.
-PARKED_RETENTION = timedelta(days=90)
 
 
 class LetterQuerySet(models.QuerySet["Letter"]):
@@ -68,16 +64,21 @@ class LetterQuerySet(models.QuerySet["Letter"]):
         """Have them processed once more, as if they had just come in."""
         return self.update(status=Letter.Status.RECEIVED, attempts=0, next_attempt_at=Now(), done_at=None)
 
+    def erase(self) -> int:
+        """Empty what may be about a person. What was not processed yet says nothing then, and leads to nothing."""
+        return self.update(body={}, contact_id="", error="")
+
     def old(self) -> "LetterQuerySet":
         """Those that nobody needs any more."""
         kept_for = {
-            Letter.Status.DONE: RETENTION,
-            Letter.Status.IGNORED: RETENTION,
-            Letter.Status.PARKED: PARKED_RETENTION,
+            Letter.Status.DONE: settings.EVENT_RETENTION_DAYS,
+            Letter.Status.IGNORED: settings.EVENT_RETENTION_DAYS,
+            Letter.Status.PARKED: settings.DEAD_EVENT_RETENTION_DAYS,
         }
-        old = Q()
-        for status, retention in kept_for.items():
-            old |= Q(status=status, received_at__lt=Now() - retention)
+        old = Q(pk__in=[])
+        for status, days in kept_for.items():
+            if days:
+                old |= Q(status=status, received_at__lt=Now() - timedelta(days=days))
         return self.filter(old)
 
 

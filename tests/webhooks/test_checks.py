@@ -59,3 +59,10 @@ def test_the_keys_can_stand_in_one_line_or_in_a_file(tmp_path: Path) -> None:
     assert parse_keys(read(GHL_WEBHOOK_PUBLIC_KEYS="", GHL_WEBHOOK_PUBLIC_KEYS_FILE=str(file))) == (
         KEY.public_key(),
     )
+
+
+@pytest.mark.parametrize(("days", "is_wrong"), [(0, False), (30, True), (31, False)])
+def test_events_that_may_come_again_must_be_kept(settings: Any, days: int, is_wrong: bool) -> None:
+    settings.EVENT_RETENTION_DAYS = days
+
+    assert bool(found("webhooks.E002")) == is_wrong
