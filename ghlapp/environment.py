@@ -53,6 +53,13 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def count(value: str) -> int:
+    """A whole number, zero included."""
+    if not value.strip().isdecimal():
+        raise ValueError("must be a whole number, zero or above")
+    return int(value)
+
+
 def _flag(value: str) -> bool:
     lowered = value.strip().lower()
     if lowered in {"1", "true", "yes", "on"}:

@@ -31,6 +31,8 @@ PORT = environment.read("PORT", int, "8000")
 PUBLIC_URL = environment.text("PUBLIC_URL", f"http://localhost:{PORT}").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
 ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", f"{_public.hostname or 'localhost'},localhost,127.0.0.1")
+# How many proxies stand in front, each of which appends to X-Forwarded-For (ghlapp/addresses.py).
+TRUSTED_PROXY_COUNT = environment.read("TRUSTED_PROXY_COUNT", environment.count, "0")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -207,6 +209,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "ghlapp.problems.NeverRefusing",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ghlapp.problems.handle",
+    "NUM_PROXIES": TRUSTED_PROXY_COUNT,
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
 }

@@ -1,0 +1,32 @@
+"""The address of a request's client, as far as the proxies in front of this service can be believed."""
+
+from ipaddress import ip_address
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def client_address(request: HttpRequest) -> str:
+    """The IP address of the client: for logs, throttles and the limit of failed sign-ins.
+
+    Each proxy appends the address it was called from to `X-Forwarded-For`, so behind `TRUSTED_PROXY_COUNT` of them
+    the entry that many places from the right is the client's; what stands before it, the client wrote itself.
+    """
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    trusted = settings.TRUSTED_PROXY_COUNT
+    if not trusted:
+        return peer
+    entries = [entry.strip() for entry in request.headers.get("X-Forwarded-For", "").split(",")]
+    # Fewer entries than proxies: the request began at one of ours.
+    return _without_port(entries[-min(trusted, len(entries))]) or peer
+
+
+def _without_port(entry: str) -> str:
+    """The address in `192.0.2.1:443`, `2001:db8::1`, `[2001:db8::1]:443` and the like; empty where there is none."""
+    host = entry.partition("]")[0].lstrip("[") if entry.startswith("[") else entry
+    for candidate in (host, host.rpartition(":")[0]):
+        try:
+            return str(ip_address(candidate))
+        except ValueError:
+            continue
+    return ""
