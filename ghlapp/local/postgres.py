@@ -38,6 +38,9 @@ class Postgres(LocalServer):
             f"listen_addresses={LOOPBACK}",
             "unix_socket_directories=",
             "max_connections=200",
+            # Statements and details hold values, which may be personal data.
+            "log_min_error_statement=panic",
+            "log_error_verbosity=terse",
             *(() if self.durable else FORGETFUL),
         ]
         options = [word for setting in settings for word in ("-c", setting)]

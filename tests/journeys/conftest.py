@@ -84,7 +84,8 @@ def _start(instance: Path) -> Demo:
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", DEMO, str(instance)],
         cwd=ROOT,
-        env={**environment, "PORT": str(port), "SANDBOX_PORT": str(sandbox_port)},
+        # Whatever is ever logged is logged, for the test of what never is.
+        env={**environment, "PORT": str(port), "SANDBOX_PORT": str(sandbox_port), "LOG_LEVEL": "DEBUG"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
