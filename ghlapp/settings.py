@@ -88,8 +88,14 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-SESSION_COOKIE_NAME = "booking_session"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
+# Browsers take a cookie of such a name only over https, and from no other host (RFC 6265bis, 4.1.3.2).
+COOKIE_NAME_PREFIX = "__Host-" if SESSION_COOKIE_SECURE else ""
+SESSION_COOKIE_NAME = f"{COOKIE_NAME_PREFIX}booking_session"
+CSRF_COOKIE_NAME = f"{COOKIE_NAME_PREFIX}csrftoken"
+CSRF_COOKIE_HTTPONLY = True
+# Not in a cookie of their own.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SECURE_HSTS_SECONDS = 31_536_000 if _public.scheme == "https" else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _public.scheme == "https" else None
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _public.netloc else []
@@ -170,7 +176,7 @@ PERIODIC_TASKS = {
     "oauth.tasks.check_installs": 60,
     "appointments.tasks.erase_old": 6 * 3600,
     "webhooks.tasks.clear_old_letters": 6 * 3600,
-    "oauth.tasks.clear_sessions": 6 * 3600,
+    "oauth.tasks.clear_sessions": 3600,
 }
 CELERY_BEAT_SCHEDULE = scheduler.periodic(PERIODIC_TASKS)
 CELERY_BEAT_SCHEDULER = "ghlapp.scheduler:Scheduler"
@@ -187,6 +193,7 @@ GHL_API_BASE_URL = environment.text("GHL_API_BASE_URL", "https://services.leadco
 GHL_CLIENT_ID = environment.text("GHL_CLIENT_ID")
 GHL_CLIENT_SECRET = environment.text("GHL_CLIENT_SECRET")
 GHL_INSTALL_URL = environment.text("GHL_INSTALL_URL")
+REQUIRE_INSTALL_STATE = environment.flag("REQUIRE_INSTALL_STATE")
 GHL_WEBHOOK_PUBLIC_KEYS = environment.text("GHL_WEBHOOK_PUBLIC_KEYS", PUBLISHED_KEY)
 GHL_TIMEOUT_SECONDS = environment.seconds("GHL_TIMEOUT_SECONDS", "30")
 GHL_SETTLE_SECONDS = environment.seconds("GHL_SETTLE_SECONDS", "30")

@@ -384,6 +384,35 @@ class Token(models.Model):
         return scopes.missing(self.scopes, of_agency=self.agency_id is not None)
 
 
+class CodeExchange(models.Model):
+    """The exchange of an install's code, so that a callback that comes twice makes one and shows it twice."""
+
+    # SHA-256 of the install's state, or of the code where it has no state.
+    id = models.CharField(primary_key=True, max_length=64, editable=False)
+    code_digest = models.CharField(max_length=64, editable=False)
+    location = models.ForeignKey(Location, models.CASCADE, null=True, blank=True, related_name="+")
+    agency = models.ForeignKey(Agency, models.CASCADE, null=True, blank=True, related_name="+")
+    # Why it connected nothing: a reason of exchanges.py.
+    failure = models.CharField(max_length=32, blank=True)
+    started_at = models.DateTimeField(db_default=Now(), editable=False, db_index=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"exchange {self.id[:8]}…"
+
+    @property
+    def account(self) -> Account | None:
+        return self.location or self.agency
+
+    def restart(self) -> bool:
+        """Take it up again after its failure; False where another request was quicker."""
+        failed = CodeExchange.objects.filter(pk=self.pk).exclude(failure="")
+        return bool(failed.update(failure="", finished_at=None, started_at=Now()))
+
+    def finish(self, **result: Any) -> None:
+        CodeExchange.objects.filter(pk=self.pk).update(finished_at=Now(), **result)
+
+
 class Tenant(models.Model):
     """A customer's system: owns API keys, bookings and their idempotency keys."""
 

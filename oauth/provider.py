@@ -1,8 +1,7 @@
-"""Authlib's part: the authorization URL, the `state` bound to the browser's session, the exchange of a code.
-The only module that imports Authlib. Refreshing is ghl's and vault.py's."""
+"""Authlib's part: the authorization URL with its `state`, the exchange of a code.
+The only module that imports Authlib. States are kept by states.py; refreshing is ghl's and vault.py's."""
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -10,15 +9,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.base_client.errors import MismatchingStateError
 from authlib.integrations.django_client import DjangoOAuth2App, OAuth
 from authlib.integrations.httpx_client import OAuth2Client
 from django.conf import settings
-from django.contrib.sessions.backends.base import SessionBase
-from django.http import HttpRequest, HttpResponse
 
 from ghl import refusals, transport
-from ghl.errors import CodeRejected, UnreadableAnswer
+from ghl.errors import UnreadableAnswer
 from ghl.line import HEADERS
 from ghl.types import TokenGrant, parse_token_grant
 from oauth import scopes
@@ -28,16 +24,9 @@ CHOOSE_LOCATION = "https://marketplace.gohighlevel.com/v2/oauth/chooselocation"
 AUTHLIBS_OWN = {"response_type", "client_id", "redirect_uri", "scope", "state"}
 # A person waits for it.
 LONGEST_EXCHANGE_SECONDS = 10.0
-# Tabs of one browser that may be on the consent page at once.
-KEPT_STATES = 5
 NAME = "highlevel"
 # A code made up in the address bar may be a word by which a refusal is known, and is no secret.
 SECRET = re.compile(r"[\w-]{20,}", re.ASCII)
-STATE_PREFIX = f"_state_{NAME}_"  # Authlib's
-
-
-class StateMismatch(Exception):
-    """The `state` is not one that this browser's session was given, or it has been used."""
 
 
 class BoundedTransport(httpx2.BaseTransport):
@@ -77,51 +66,23 @@ def redirect_uri() -> str:
     return f"{settings.PUBLIC_URL}/oauth/callback"
 
 
-def redirect_to_consent(request: HttpRequest) -> HttpResponse:
-    """302 to HighLevel's consent page, with a one-time `state` kept in the session."""
-    _forget_states(request.session, keep=KEPT_STATES - 1)
-    response: HttpResponse = _app().authorize_redirect(request, redirect_uri())
-    return response
+def authorization() -> tuple[str, str]:
+    """The address of HighLevel's consent page, and the new `state` in it."""
+    created = _app().create_authorization_url(redirect_uri())
+    return created["url"], created["state"]
 
 
-def exchange(request: HttpRequest) -> TokenGrant:
-    """Trade the code of a callback for tokens; its `state`, used up by this, must be this session's.
+def exchange(code: str) -> TokenGrant:
+    """Trade the code of a callback for tokens.
 
-    Raises StateMismatch or a HighLevelError.
+    Raises: HighLevelError.
     """
-    _forget_states(request.session, keep=KEPT_STATES)
-    try:
-        return _granted(lambda: _app().authorize_access_token(request))
-    except MismatchingStateError as error:
-        raise StateMismatch from error
-    finally:
-        # Here and now: Django keeps no session that ends in a 5xx, and the state would be good once more.
-        if request.session.modified:
-            request.session.save()
-
-
-def exchange_without_state(code: str) -> TokenGrant:
-    """Trade the code of an install that began inside HighLevel's marketplace, which knows no state of ours."""
     return _granted(lambda: _app().fetch_access_token(redirect_uri=redirect_uri(), code=code))
-
-
-def _forget_states(session: SessionBase, keep: int) -> None:
-    """Drop states that have run out, which Authlib would still take, and all but the newest `keep`."""
-    expiries = {key: session[key]["exp"] for key in session.keys() if key.startswith(STATE_PREFIX)}  # noqa: SIM118
-    newest = sorted(expiries, key=lambda key: expiries[key], reverse=True)[:keep]
-    for key, expiry in expiries.items():
-        if key not in newest or expiry < time.time():
-            del session[key]
 
 
 def _granted(fetch: Callable[[], Mapping[str, object]]) -> TokenGrant:
     try:
         return parse_token_grant(fetch())
-    except MismatchingStateError:
-        raise
-    except UnicodeEncodeError as error:
-        # Authlib sends ASCII alone, which every code of HighLevel's is.
-        raise CodeRejected("a code is ASCII") from error
     except (AuthlibBaseError, ValueError) as error:
         # Every refusal was raised by the hook below: this is a 2xx that holds no token.
         raise UnreadableAnswer(type(error).__name__) from error

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.core.management import call_command
 
-from oauth import reconciling, vault
+from oauth import exchanges, reconciling, vault
 
 
 @shared_task
@@ -27,5 +27,6 @@ def check_installs() -> None:
 
 @shared_task
 def clear_sessions() -> None:
-    """Each visit to the install link leaves a session row, and Django removes none by itself."""
+    """Remove the sessions and code exchanges that have run out; Django removes no session by itself."""
     call_command("clearsessions")
+    exchanges.clear_old()

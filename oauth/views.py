@@ -3,16 +3,17 @@ What an install means for our rows is in installs.py."""
 
 import logging
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from ghl.errors import ClientMisconfigured, CodeRejected, HighLevelError, TimedOut
-from ghl.types import TokenGrant
-from oauth import installs, provider
-from oauth.models import Agency, Location
+from oauth import exchanges, provider, states
+from oauth.models import Account, Agency
 
 log = logging.getLogger(__name__)
 CONNECTED_LOCATION, CONNECTED_AGENCY = "connected_location", "connected_agency"
@@ -75,84 +76,97 @@ MISCONFIGURED = Failure(
 )
 
 
+STATE_REQUIRED = Failure(
+    "state_required",
+    "Installs must begin here",
+    "This one was begun elsewhere, for instance inside HighLevel's marketplace. Nothing was connected.",
+    status=403,
+)
+BUSY = Failure(
+    "busy",
+    "Too many installs at the moment",
+    "Nothing is lost: wait a minute, then reload this page.",
+    status=503,
+    may_repeat=False,
+)
+EXCHANGE_FAILURES = {each.reason: each for each in (CODE_REJECTED, TIMED_OUT, UPSTREAM_FAILED, MISCONFIGURED)}
+
+
 @require_GET
 @never_cache
 def install(request: HttpRequest) -> HttpResponse:
     """302 to HighLevel's consent page."""
-    return provider.redirect_to_consent(request)
+    address, state = provider.authorization()
+    response = redirect(address)
+    states.remember(request, response, state)
+    return response
 
 
 @require_GET
 @never_cache
 def callback(request: HttpRequest) -> HttpResponse:
     """Where HighLevel sends the browser back to, with a code (ours if it has our `state`) or an error."""
-    if error := request.GET.get("error"):
-        return _fail(request, ACCESS_DENIED if error == "access_denied" else UPSTREAM_SAID_NO)
-    if not request.GET.get("code"):
-        return _fail(request, NO_CODE)
+    code, state = request.GET.get("code"), request.GET.get("state")
+    if failure := _refusal(request, code, state):
+        return _fail(request, failure)
     try:
-        grant = _exchange(request)
-        account = installs.complete(grant)
-    except provider.StateMismatch:
+        account = exchanges.connect(str(code), state)
+    except exchanges.Busy as busy:
+        return _fail(request, BUSY, retry_after=busy.retry_after)
+    except exchanges.StateUsed:
         return _fail(request, STATE_MISMATCH)
-    except HighLevelError as failure:
-        log.warning("The exchange of a code failed: %s", failure)
-        return _fail(request, _failure(failure))
-    if isinstance(account, Agency):
-        return _agency_connected(request, account)
-    return _location_connected(request, account)
+    except exchanges.ExchangeFailed as failed:
+        return _fail(request, EXCHANGE_FAILURES[failed.reason])
+    return _connected(request, account, state)
 
 
-def _location_connected(request: HttpRequest, location: Location) -> HttpResponse:
-    installs.describe(location)
-    _open_session(request, CONNECTED_LOCATION, location.pk)
-    return render(request, "oauth/connected.html", {"location": location})
+def _refusal(request: HttpRequest, code: str | None, state: str | None) -> Failure | None:
+    """Why a callback is not worth asking HighLevel about."""
+    if error := request.GET.get("error"):
+        return ACCESS_DENIED if error == "access_denied" else UPSTREAM_SAID_NO
+    if not code:
+        return NO_CODE
+    if state is None:
+        return STATE_REQUIRED if settings.REQUIRE_INSTALL_STATE else None
+    return None if states.is_of_browser(request, state) else STATE_MISMATCH
 
 
-def _agency_connected(request: HttpRequest, agency: Agency) -> HttpResponse:
-    """A page that follows the locations as they are connected; only the browser that began the install has it."""
-    if _open_session(request, CONNECTED_AGENCY, agency.pk):
-        return redirect("progress")
-    return render(request, "oauth/agency.html", {"agency": agency})
+def _connected(request: HttpRequest, account: Account, state: str | None) -> HttpResponse:
+    # Only a browser that began the install here gets a session, or an agency's page that follows its locations:
+    # anybody can be sent a link with a code and no state.
+    is_agency = isinstance(account, Agency)
+    if state is not None:
+        request.session.cycle_key()
+        request.session[CONNECTED_AGENCY if is_agency else CONNECTED_LOCATION] = account.pk
+    if not is_agency:
+        return render(request, "oauth/connected.html", {"location": account})
+    if state is None:
+        return render(request, "oauth/agency.html", {"agency": account})
+    return redirect(f"{reverse('progress')}?{urlencode({'state': state})}")
 
 
 @require_GET
 @never_cache
 def progress(request: HttpRequest) -> HttpResponse:
     """How far the locations of the agency are that this browser has connected."""
-    agency = Agency.objects.filter(pk=request.session.get(CONNECTED_AGENCY)).first()
+    agency = _agency_of(request)
     if agency is None:
         return _fail(request, NO_CODE)
     return render(request, "oauth/agency.html", {"agency": agency, "progress": agency.progress()})
 
 
-def _exchange(request: HttpRequest) -> TokenGrant:
-    if "state" in request.GET:
-        return provider.exchange(request)
-    return provider.exchange_without_state(request.GET["code"])
+def _agency_of(request: HttpRequest) -> Agency | None:
+    # By the state first: of two installs that end at once in one browser, one opens the session that it keeps.
+    state = request.GET.get("state", "")
+    account = exchanges.account_of(state) if states.is_of_browser(request, state) else None
+    if isinstance(account, Agency):
+        return account
+    return Agency.objects.filter(pk=request.session.get(CONNECTED_AGENCY)).first()
 
 
-def _open_session(request: HttpRequest, name: str, account_id: str) -> bool:
-    # Only a browser that began the install here: anybody can be sent a link with a code and no state.
-    if "state" not in request.GET:
-        return False
-    request.session.cycle_key()
-    request.session[name] = account_id
-    return True
-
-
-def _failure(error: HighLevelError) -> Failure:
-    match error:
-        case CodeRejected():
-            return CODE_REJECTED
-        case ClientMisconfigured():
-            return MISCONFIGURED
-        case TimedOut():
-            return TIMED_OUT
-        case _:
-            return UPSTREAM_FAILED
-
-
-def _fail(request: HttpRequest, failure: Failure) -> HttpResponse:
+def _fail(request: HttpRequest, failure: Failure, *, retry_after: int | None = None) -> HttpResponse:
     log.info("An install ended with %s", failure.reason)
-    return render(request, "oauth/failed.html", {"failure": failure}, status=failure.status)
+    response = render(request, "oauth/failed.html", {"failure": failure}, status=failure.status)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response

@@ -2,7 +2,9 @@
 What tests of several rooms stand on is in tests/fixtures.py."""
 
 import re
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from html import unescape
@@ -13,6 +15,7 @@ import httpx2
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
 
@@ -189,3 +192,23 @@ def refresh_calls(world: World) -> int:
 def statuses_of(location_id: str = ACME_LOCATION) -> tuple[str, str]:
     location = Location.objects.get(pk=location_id)
     return location.status, location.waiting_for
+
+
+def exchange_calls(world: World) -> int:
+    """How often HighLevel was asked to exchange a code."""
+    return sum(record.body.get("grant_type") == "authorization_code" for record in world.calls.records)
+
+
+def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What the calls return, made by a thread each that all begin at the same moment."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        start.wait(timeout=20)
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [each.result(timeout=60) for each in [threads.submit(run, call) for call in calls]]

@@ -183,7 +183,7 @@ def test_it_takes_nothing_for_a_token_that_is_none(
     upstream_that_says(head, body)
     state = query_of(browser.begin())["state"]
 
-    assert failed(browser.come_back(f"/oauth/callback?code=abc&state={state}"), "exchange_failed", 502)
+    assert failed(browser.come_back(f"/oauth/callback?code=abcdefgh&state={state}"), "exchange_failed", 502)
 
 
 def test_it_logs_no_secret_that_highlevel_quotes_back(

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import time_machine
 from django.conf import settings as configured
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from ghl.types import parse_token_grant
 from oauth import installs, tasks
-from oauth.models import Agency, Location, Token
+from oauth.models import Agency, CodeExchange, Location, Token
 from oauth.vault import LocationTokens
 from oauth.views import CONNECTED_LOCATION
 from sandbox import World
@@ -77,11 +78,35 @@ def test_it_gives_every_install_a_state_of_its_own(browser: Browser) -> None:
     assert all(len(state) >= 30 for state in states)
 
 
-def test_it_keeps_the_state_in_the_browsers_session_alone(browser: Browser) -> None:
+def test_it_keeps_the_state_in_the_browsers_cookies_alone(browser: Browser) -> None:
     state = query_of(browser.begin())["state"]
 
-    assert any(state in key for key in browser.client.session.keys())  # noqa: SIM118
-    assert not any(state in key for key in Browser().client.session.keys())  # noqa: SIM118
+    (cookie,) = browser.client.cookies.values()
+    assert cookie.value.startswith(f"{state}:")
+    assert (cookie["max-age"], cookie["httponly"], cookie["samesite"]) == (3600, True, "Lax")
+    assert not Session.objects.exists()
+
+
+def test_its_cookies_are_bound_to_the_host_over_https(browser: Browser, settings: Any) -> None:
+    settings.SESSION_COOKIE_SECURE, settings.COOKIE_NAME_PREFIX = True, "__Host-"
+
+    page = browser.come_back(browser.consent(browser.begin()))
+
+    (cookie,) = [each for name, each in browser.client.cookies.items() if "install_state" in name]
+    assert page.status_code == 200
+    assert cookie.key.startswith("__Host-install_state_")
+    assert (cookie["secure"], cookie["path"], cookie["domain"]) == (True, "/", "")
+
+
+@pytest.mark.parametrize("change", ["{state}", "{state}:0:x", "x{cookie}", ""])
+def test_it_takes_no_cookie_that_it_did_not_sign(browser: Browser, highlevel: World, change: str) -> None:
+    back = browser.consent(browser.begin())
+    (name,) = browser.client.cookies
+    state, cookie = query_of(back)["state"], browser.client.cookies[name].value
+    browser.client.cookies[name] = change.format(state=state, cookie=cookie)
+
+    assert "state_mismatch" in browser.come_back(back).text
+    assert not highlevel.calls.records
 
 
 def test_it_connects_the_location_that_was_chosen(browser: Browser, globex: Persona) -> None:
@@ -192,11 +217,10 @@ def test_it_lets_several_tabs_install_at_once(browser: Browser) -> None:
     assert [page.status_code for page in pages] == [200, 200, 200]
 
 
-def test_it_does_not_pile_states_up_in_a_session(browser: Browser) -> None:
+def test_it_does_not_pile_states_up_in_a_browser(browser: Browser) -> None:
     links = [browser.begin() for _ in range(30)]
 
-    states = [key for key in browser.client.session.keys() if "state" in key]  # noqa: SIM118
-    assert len(states) == 5
+    assert len([each for each in browser.client.cookies.values() if each.value]) == 5
     assert browser.come_back(browser.consent(links[-1])).status_code == 200
 
 
@@ -277,9 +301,9 @@ def test_its_callback_needs_few_queries(
     browser.install()
     back = browser.consent(browser.begin())
 
-    # Thirteen are the session's, whose state is used up and whose key is changed; nine, in one transaction,
-    # write location and token; one finds the token to ask for the location's name, which has stayed what it was.
-    with django_assert_num_queries(24):
+    # Ten are the session's, whose key is changed; six note that this exchange is under way, and its result; nine, in one
+    # transaction, write location and token; one finds the token to ask for the location's name, which has stayed.
+    with django_assert_num_queries(27):
         page = browser.come_back(back)
 
     assert page.status_code == 200
@@ -311,13 +335,19 @@ def test_it_survives_installs_of_a_new_location_at_the_same_time(highlevel: Worl
     assert highlevel.tokens.grant_of(LocationTokens(THIRD_LOCATION).token()) is not None
 
 
-def test_it_removes_the_sessions_that_have_run_out(client: Client, db: None) -> None:
-    client.get("/oauth/install")
-    client.cookies.clear()
-    client.get("/oauth/install")
-    kept, run_out = Session.objects.all()
-    Session.objects.filter(pk=run_out.pk).update(expire_date=timezone.now() - timedelta(seconds=1))
+def test_it_removes_the_sessions_and_exchanges_that_have_run_out(
+    client: Client, highlevel: World, db: None
+) -> None:
+    client.force_login(User.objects.create_user("kept"))
+    Client().force_login(User.objects.create_user("run out"))
+    kept = client.session.session_key
+    Session.objects.exclude(pk=kept).update(expire_date=timezone.now() - timedelta(seconds=1))
+    client.get("/oauth/callback?code=made-up-code")
+    client.get("/oauth/callback?code=another-code")
+    old = CodeExchange.objects.earliest("started_at")
+    CodeExchange.objects.filter(pk=old.pk).update(started_at=timezone.now() - timedelta(minutes=61))
 
     tasks.clear_sessions()
 
-    assert [session.pk for session in Session.objects.all()] == [kept.pk]
+    assert [session.pk for session in Session.objects.all()] == [kept]
+    assert CodeExchange.objects.exclude(pk=old.pk).get() == CodeExchange.objects.get()
