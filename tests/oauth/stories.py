@@ -98,7 +98,7 @@ class Story:
         found = self.world.tokens.find_code(code)
         self.note("callback" + (f" of {self.name(found.grant.resource)}" if found else ", too late"))
         try:
-            installs.complete(provider.exchange_without_state(code))
+            installs.complete(provider.exchange(code))
         except CodeRejected:
             return
         assert found is not None

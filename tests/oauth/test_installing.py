@@ -301,8 +301,8 @@ def test_its_callback_needs_few_queries(
     browser.install()
     back = browser.consent(browser.begin())
 
-    # Ten are the session's, whose key is changed; six note that this exchange is under way, and its result; nine, in one
-    # transaction, write location and token; one finds the token to ask for the location's name, which has stayed.
+    # Ten are the session's, whose key is changed; six note that this exchange is under way and its result. Nine,
+    # in one transaction, write location and token; one finds the token to ask for the location's name, unchanged.
     with django_assert_num_queries(27):
         page = browser.come_back(back)
 
