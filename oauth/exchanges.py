@@ -163,7 +163,10 @@ def _count_against_rate(*, with_state: bool) -> None:
     limit = MAX_PER_MINUTE_WITH_STATE if with_state else MAX_PER_MINUTE_WITHOUT_STATE
     name = f"exchanges:{'with' if with_state else 'without'}-state:{int(time.time() // 60)}"
     try:
-        begun, _ = _redis().pipeline().incr(name).expire(name, 120).execute()
+        with _redis().pipeline() as asked:
+            asked.incr(name)
+            asked.expire(name, 120)
+            begun, _ = asked.execute()
     except redis.RedisError as error:
         # The bound of this process holds all the same.
         log.warning("Exchanges cannot be counted over all processes: %s", type(error).__name__)
