@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('oauth', '0003_upstream'),
+        ('oauth', '0004_erasure'),
     ]
 
     operations = [
