@@ -9,7 +9,8 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from ghlapp import environment
+from ghlapp import database_url, environment
+from oauth import redis_clients
 
 
 def stop_on_errors() -> None:
@@ -52,6 +53,20 @@ def servers_are_known(**_: Any) -> list[CheckMessage]:
         )
         for name in ("DATABASE_URL", "REDIS_URL")
         if not getattr(settings, name)
+    ]
+
+
+@register()
+def servers_can_be_used(**_: Any) -> list[CheckMessage]:
+    judged = {"DATABASE_URL": database_url.problem, "REDIS_URL": redis_clients.problem}
+    return [
+        Error(
+            f"{name} {problem}.",
+            hint=f"See .env.example for the form of {name}; special characters in it are percent-encoded.",
+            id="ghlapp.E005",
+        )
+        for name, judge in judged.items()
+        if (value := getattr(settings, name)) and (problem := judge(value))
     ]
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import multiprocess
 
 from ghlapp.problems import DATABASE_AWAY
+from oauth import redis_clients
 from oauth.metrics import Locations
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,7 @@ def _database_answers() -> bool:
 
 
 def _redis_answers() -> bool:
-    client = redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
-    )
+    client = redis_clients.client(REDIS_SECONDS)
     try:
         return bool(client.ping())
     except redis.RedisError as error:

@@ -9,8 +9,9 @@ import structlog
 from kombu import Queue
 
 from ghl.signatures import PUBLISHED_KEY
-from ghlapp import environment, scheduler
+from ghlapp import database_url, environment, scheduler
 from ghlapp.local.discovery import settings_of_the_running_stack
+from oauth import redis_clients
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment.env.read_env(BASE_DIR / ".env")
@@ -117,15 +118,15 @@ REDIS_URL = environment.text("REDIS_URL")
 DATABASE_POOL_SIZE = environment.read("DATABASE_POOL_SIZE", int, "32")
 DATABASES = {
     "default": {
-        **environment.env.db_url_config(DATABASE_URL or "postgres://unset@127.0.0.1:1/unset"),
+        **database_url.database(
+            DATABASE_URL,
+            pool={"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 3},
+            connect_timeout=3,
+            application_name="ghl-booking-backend",
+        ),
         "CONN_MAX_AGE": 0,
         # With a pool this is its check: a connection that PostgreSQL's restart broke is not handed out.
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 3},
-            "connect_timeout": 3,
-            "application_name": "ghl-booking-backend",
-        },
     }
 }
 # A request must not keep a thread and a connection for longer; what it asks for is answered with a 503 then.
@@ -135,7 +136,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Celery -----------------------------------------------------------------------------------------------
 
 SWEEP_SECONDS = 5
-CELERY_BROKER_URL = REDIS_URL
+# What Celery shows in its logs; the transport connects as REDIS_URL says.
+CELERY_BROKER_URL = redis_clients.address(REDIS_URL)
 CELERY_BROKER_TRANSPORT = "ghlapp.broker:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # A frozen broker must not hold a worker for ever; longer than the blocking pop's own second.

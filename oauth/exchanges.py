@@ -13,14 +13,13 @@ from functools import cache
 from threading import BoundedSemaphore
 
 import redis
-from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from ghl.errors import ClientMisconfigured, CodeRejected, HighLevelError, TimedOut
-from oauth import installs, provider
+from oauth import installs, provider, redis_clients
 from oauth.models import Account, Agency, CodeExchange, Location
-from oauth.wakeups import TIME_OUTS
+from oauth.wakeups import SECONDS_PER_STEP
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +176,7 @@ def _count_against_rate(*, with_state: bool) -> None:
 
 @cache
 def _redis() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, **TIME_OUTS)
+    return redis_clients.client(SECONDS_PER_STEP)
 
 
 def _digest(text: str) -> str:

@@ -14,7 +14,7 @@ from django.conf import settings
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from oauth import metrics
+from oauth import metrics, redis_clients
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,6 @@ SECONDS_PER_STEP = 0.1
 SKIP_SECONDS = 5.0
 # With no worker about messages only pile up. They carry no expiry, which would compare two machines' clocks.
 MAX_WAITING = 1000
-TIME_OUTS = {"socket_timeout": SECONDS_PER_STEP, "socket_connect_timeout": SECONDS_PER_STEP}
 
 _skip_until = 0.0
 
@@ -91,10 +90,18 @@ def unless_away(wake_up: WakeUp) -> Iterator[bool]:
 
 @cache
 def _flags() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, **TIME_OUTS)
+    return redis_clients.client(SECONDS_PER_STEP)
 
 
 @cache
 def _connection() -> Connection:
     # Not Celery's own: the worker's blocking pop needs longer time-outs than a request can wait.
-    return Connection(settings.REDIS_URL, transport_options=TIME_OUTS)
+    options = {
+        "socket_timeout": SECONDS_PER_STEP,
+        "socket_connect_timeout": SECONDS_PER_STEP,
+        # Else kombu goes on trying to connect for five seconds.
+        "max_retries": 0,
+    }
+    return Connection(
+        settings.CELERY_BROKER_URL, transport=settings.CELERY_BROKER_TRANSPORT, transport_options=options
+    )

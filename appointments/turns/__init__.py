@@ -22,7 +22,7 @@ import redis
 from django.conf import settings
 from redis.commands.core import Script
 
-from oauth import pace, wakeups
+from oauth import pace, redis_clients, wakeups
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +137,6 @@ def _patient_script() -> Script:
 
 
 def _registered(seconds: float) -> Script:
-    client = redis.Redis.from_url(
-        settings.REDIS_URL, decode_responses=True, socket_timeout=seconds, socket_connect_timeout=seconds
-    )
+    client = redis_clients.client(seconds, decode_responses=True)
     # One question instead of two for each turn.
     return client.register_script(pace.memory.function() + Path(__file__).with_name("turns.lua").read_text())

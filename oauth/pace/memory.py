@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from django.conf import settings
 from redis.commands.core import Script
+
+from oauth import redis_clients
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +58,5 @@ def _source() -> str:
 
 @cache
 def _script() -> Script:
-    client = redis.Redis.from_url(
-        settings.REDIS_URL,
-        decode_responses=True,
-        socket_timeout=SECONDS_PER_STEP,
-        socket_connect_timeout=SECONDS_PER_STEP,
-    )
+    client = redis_clients.client(SECONDS_PER_STEP, decode_responses=True)
     return client.register_script(_source())
