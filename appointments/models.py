@@ -6,7 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import uuid_utils.compat
 from django.contrib.postgres.fields import ArrayField
@@ -110,6 +110,17 @@ class Intent:
     call_deadline: datetime
 
 
+class BookingStatus(models.TextChoices):
+    """`Booking.Status`; the name by which the API's schema knows it."""
+
+    PENDING = "pending"
+    ON_HOLD = "on_hold"
+    BOOKED = "booked"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class Booking(models.Model):
     """Our promise about one appointment.
 
@@ -121,13 +132,7 @@ class Booking(models.Model):
     whether HighLevel did it; afterwards it is kept, for a retry to look for.
     """
 
-    class Status(models.TextChoices):
-        PENDING = "pending"
-        ON_HOLD = "on_hold"
-        BOOKED = "booked"
-        REJECTED = "rejected"
-        FAILED = "failed"
-        CANCELLED = "cancelled"
+    Status: TypeAlias = BookingStatus
 
     WAITING = (Status.PENDING, Status.ON_HOLD)
     ENDED = (Status.REJECTED, Status.FAILED, Status.CANCELLED)
@@ -352,12 +357,15 @@ class Comparison(models.Model):
         return f"comparison of {self.location_id}"
 
 
+class TimelineKind(models.TextChoices):
+    STATE = "state"
+    CALL = "call"
+
+
 class TimelineEntry(models.Model):
     """One line of a booking's history: a change of state, or one call to HighLevel."""
 
-    class Kind(models.TextChoices):
-        STATE = "state"
-        CALL = "call"
+    Kind: TypeAlias = TimelineKind
 
     booking = models.ForeignKey(Booking, models.CASCADE, related_name="timeline")
     at = models.DateTimeField(db_default=Now())

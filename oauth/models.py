@@ -4,7 +4,7 @@ How tokens are opened and refreshed is in vault.py, what installs mean in instal
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
@@ -23,6 +23,24 @@ NAME_LENGTH = 100
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
+class LocationStatus(models.TextChoices):
+    """`Account.Status`, an agency's too; the name by which the API's schema knows it."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    NEEDS_RECONNECT = "needs_reconnect"
+    UNINSTALLED = "uninstalled"
+
+
+class WaitingReason(models.TextChoices):
+    """`Account.Waiting`: why nothing is started."""
+
+    RATE_LIMITED = "rate_limited"
+    DAILY_QUOTA = "daily_quota"
+    SUSPENDED = "suspended"
+    NEEDS_RECONNECT = "needs_reconnect"
+
+
 class Account(models.Model):
     """What the app is installed in: an agency, or one of its locations.
 
@@ -33,22 +51,13 @@ class Account(models.Model):
     clock: they are compared with its other instants only. installs.py judges by them which news is older.
     """
 
-    class Status(models.TextChoices):
-        ACTIVE = "active"
-        SUSPENDED = "suspended"
-        NEEDS_RECONNECT = "needs_reconnect"
-        UNINSTALLED = "uninstalled"
+    Status: TypeAlias = LocationStatus
+    Waiting: TypeAlias = WaitingReason
 
     # No token works for these, stored or not, until somebody installs the app again.
     DISCONNECTED = (Status.NEEDS_RECONNECT, Status.UNINSTALLED)
     # HighLevel gave no token for these; one that it gives proves them active.
     LOCKED_OUT = (Status.SUSPENDED, Status.NEEDS_RECONNECT)
-
-    class Waiting(models.TextChoices):
-        RATE_LIMITED = "rate_limited"
-        DAILY_QUOTA = "daily_quota"
-        SUSPENDED = "suspended"
-        NEEDS_RECONNECT = "needs_reconnect"
 
     id = models.CharField(primary_key=True, max_length=ID_LENGTH)
     name = models.CharField(max_length=255, blank=True)

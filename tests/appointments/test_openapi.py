@@ -10,9 +10,11 @@ from django.core.management import call_command
 from django.test import Client
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import booleans
+from pydantic import BaseModel
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
+from appointments import answers, locations, requests
 from ghlapp.wsgi import application
 from tests.appointments.test_accepting import EXAMPLE
 from tests.fixtures import Persona, booking_body, work_once
@@ -37,6 +39,27 @@ def test_it_is_valid_and_complete(db: None, tmp_path: Any) -> None:
     call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yaml"))
 
     assert (tmp_path / "schema.yaml").read_text().startswith("openapi: 3.1.0")
+
+
+def test_it_gives_each_definition_a_name_of_its_own(schema: Any) -> None:
+    """Two enumerations named Status became one component: locations were answered against a schema of bookings."""
+    shown = schema["components"]["schemas"]
+    for model in models_of_the_api():
+        definitions = model.model_json_schema(ref_template="#/components/schemas/{model}").get("$defs", {})
+        for name, definition in definitions.items():
+            assert shown[name].get("enum") == definition.get("enum"), name
+            assert shown[name].get("properties", {}).keys() == definition.get("properties", {}).keys(), name
+
+
+def models_of_the_api() -> list[type[BaseModel]]:
+    found = [
+        each
+        for module in (answers, locations, requests)
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, BaseModel) and each.__module__ == module.__name__
+    ]
+    assert {answers.BookingPage, locations.LocationsAnswer, requests.BookingRequest} <= set(found)
+    return found
 
 
 def test_it_names_the_routes_of_the_api_and_no_others(schema: Any) -> None:
