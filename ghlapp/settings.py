@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "rest_framework",
@@ -54,11 +55,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "ghlapp.middleware.RequestLog",
     "ghlapp.middleware.PublicLinks",
+    "ghlapp.headers.ResponseHeaders",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.common.CommonMiddleware",
     # What follows serves browsers: requests of programs go past it.
     "ghlapp.middleware.PagesOnly",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -103,6 +106,21 @@ CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _public.netlo
 # Nobody else is told where somebody came from. Not "no-referrer": browsers then send forms with `Origin: null`, which
 # the admin's login refuses as forged.
 SECURE_REFERRER_POLICY = "same-origin"
+# What a page may load: files of this host. No script or style may stand in a page, so that injected ones do nothing.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        # The API page calls the API where the schema says that it is.
+        "connect-src": ["'self'", *([f"{_public.scheme}://{_public.netloc}"] if _public.netloc else [])],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for sub-domains is the owner's decision: the product knows its own host only
     "security.W008",  # redirecting to https is the TLS proxy's part; doing it here too can loop

@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from ghlapp import health, problems
 
@@ -14,7 +14,7 @@ urlpatterns = [
     path("webhooks/", include("webhooks.urls")),
     path("api/v1/", include("appointments.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(template_name="ghlapp/api_docs.html"), name="docs"),
     path("admin/", admin.site.urls),
 ]
 handler400 = problems.bad_request

@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -102,8 +103,13 @@ def install(request: HttpRequest) -> HttpResponse:
     return response
 
 
+# A white-label agency's logo may be anywhere.
+with_logo = csp_update({"img-src": "https:"})
+
+
 @require_GET
 @never_cache
+@with_logo
 def callback(request: HttpRequest) -> HttpResponse:
     """Where HighLevel sends the browser back to, with a code (ours if it has our `state`) or an error."""
     code, state = request.GET.get("code"), request.GET.get("state")
@@ -147,6 +153,7 @@ def _connected(request: HttpRequest, account: Account, state: str | None) -> Htt
 
 @require_GET
 @never_cache
+@with_logo
 def progress(request: HttpRequest) -> HttpResponse:
     """How far the locations of the agency are that this browser has connected."""
     agency = _agency_of(request)

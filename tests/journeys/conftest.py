@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from ghlapp.local.files import read_private
 from ghlapp.local.processes import wait_until
@@ -114,8 +114,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A new person's browser: no cookies of an earlier test."""
+def page(browser: Browser, demo: Demo) -> Iterator[Page]:
+    """A new person's browser: no cookies of an earlier test. No page of ours may break its own security policy."""
     context = browser.new_context(viewport={"width": 1000, "height": 800})
+    broken: list[str] = []
+    context.on("console", lambda said: broken.append(said.text) if _is_violation(said, demo) else None)
     yield context.new_page()
     context.close()
+    assert broken == []
+
+
+def _is_violation(said: ConsoleMessage, demo: Demo) -> bool:
+    ours = said.page is not None and said.page.url.startswith(demo.public_url)
+    return ours and "Content Security Policy" in said.text

@@ -39,14 +39,14 @@ def test_somebody_who_denies_it_is_told_so_and_can_start_again(demo: Demo, page:
     expect(page.get_by_role("heading", name="Install the app")).to_be_visible()
 
 
-def test_going_back_and_allowing_twice_fails_with_a_reason(demo: Demo, page: Page) -> None:
+def test_a_page_that_is_reloaded_is_still_connected(demo: Demo, page: Page) -> None:
     page.goto(f"{demo.public_url}/oauth/install")
     page.get_by_role("button", name="Allow").click()
     expect(page.get_by_text("is connected")).to_be_visible()
 
     page.reload()
 
-    expect(page.get_by_text("state_mismatch")).to_be_visible()
+    expect(page.get_by_text("is connected")).to_be_visible()
 
 
 def test_the_booked_appointment_shows_in_the_calendar(demo: Demo, page: Page) -> None:

@@ -43,3 +43,25 @@ def test_the_operator_has_a_letter_processed_once_more(demo: Demo, admin: Page) 
     admin.get_by_role("button", name="Go").click()
 
     expect(admin.get_by_text("To be processed again: 1.")).to_be_visible()
+
+
+def test_the_api_page_shows_and_calls_the_api(demo: Demo, page: Page) -> None:
+    page.goto(f"{demo.public_url}/api/docs/")
+    expect(page.get_by_text("Accept a booking")).to_be_visible()
+
+    page.get_by_role("button", name="Authorize").click()
+    page.get_by_label("auth-bearer-value").fill(demo.key)
+    page.get_by_role("button", name="Apply credentials").click()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_text("List the locations that the key covers").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+
+    expect(page.locator(".live-responses-table .response .response-col_status")).to_have_text(re.compile("200"))
+
+
+def test_every_page_of_the_admin_keeps_its_policy(demo: Demo, admin: Page) -> None:
+    links = admin.locator("#content a[href^='/admin/']")
+    for address in {str(each.get_attribute("href")) for each in links.all()}:
+        admin.goto(f"{demo.public_url}{address}")
+        expect(admin.get_by_role("button", name="Log out")).to_be_visible()
