@@ -57,7 +57,9 @@ def test_the_api_page_shows_and_calls_the_api(demo: Demo, page: Page) -> None:
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
 
-    expect(page.locator(".live-responses-table .response .response-col_status")).to_have_text(re.compile("200"))
+    expect(page.locator(".live-responses-table .response .response-col_status")).to_have_text(
+        re.compile("200")
+    )
 
 
 def test_every_page_of_the_admin_keeps_its_policy(demo: Demo, admin: Page) -> None:
