@@ -7,4 +7,4 @@ class HallConfig(AppConfig):
     name = "ghlapp"
 
     def ready(self) -> None:
-        from ghlapp import celery, checks  # noqa: F401
+        from ghlapp import celery, checks, public_checks  # noqa: F401

@@ -70,6 +70,8 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "ghlapp.urls"
 WSGI_APPLICATION = "ghlapp.wsgi.application"
+DEFAULT_EXCEPTION_REPORTER = "ghlapp.redaction.Reporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "ghlapp.redaction.Filter"
 # The API's routes carry no trailing slash and are never redirected to one.
 APPEND_SLASH = False
 TEMPLATES = [
@@ -213,6 +215,7 @@ GHL_API_BASE_URL = environment.text("GHL_API_BASE_URL", "https://services.leadco
 GHL_CLIENT_ID = environment.text("GHL_CLIENT_ID")
 GHL_CLIENT_SECRET = environment.text("GHL_CLIENT_SECRET")
 GHL_INSTALL_URL = environment.text("GHL_INSTALL_URL")
+GHL_SHARED_SECRET = environment.text("GHL_SHARED_SECRET")
 REQUIRE_INSTALL_STATE = environment.flag("REQUIRE_INSTALL_STATE")
 GHL_WEBHOOK_PUBLIC_KEYS = environment.text("GHL_WEBHOOK_PUBLIC_KEYS", PUBLISHED_KEY)
 GHL_TIMEOUT_SECONDS = environment.seconds("GHL_TIMEOUT_SECONDS", "30")

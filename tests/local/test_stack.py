@@ -1,5 +1,6 @@
 """`make serve` as a whole: real servers, web, worker and beat, configured by the environment."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -117,6 +118,11 @@ def test_a_production_configuration_passes_djangos_own_checks() -> None:
         **os.environ,
         "PUBLIC_URL": "https://bookings.example.com",
         "SECRET_KEY": "k9" * 15 + "aZ_7-x" * 5,
+        "TOKEN_ENCRYPTION_KEYS": base64.b64encode(os.urandom(32)).decode(),
+        "GHL_CLIENT_SECRET": "as the developer portal shows it",
+        "GHL_API_BASE_URL": "",
+        "GHL_INSTALL_URL": "",
+        "GHL_WEBHOOK_PUBLIC_KEYS": "",
     }
     command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
 
