@@ -3,7 +3,7 @@ wished by now (rule 5), and believes "not found" only once HighLevel can no long
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from appointments import differences, recurrence
 from appointments.attempts import CREATE, Attempt, NotNow
 from appointments.models import Booking, Intent
 from appointments.times import instant
+from ghl.errors import AppointmentNotFound
 from ghl.letters import parse_letter
 from ghl.types import Appointment
 from oauth import upstream
@@ -23,6 +24,8 @@ AROUND = timedelta(minutes=1)
 CLOCKS_DIFFER = timedelta(seconds=60)
 FIRST_LOOK_AFTER = timedelta(seconds=1)
 ENOUGH_LOOKS = 2
+# Of a contact's appointments, by their own ids, in one look.
+MOST_READ = 20
 
 
 def settle_time() -> timedelta:
@@ -34,8 +37,8 @@ def find(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[tuple[
     each with whether it is there as it was sent.
 
     Those at their place, oldest first; where there is none, one that somebody has moved, cancelled or deleted since
-    (rule 5): what a letter told of, or what stands elsewhere under the same title. Raises NotNow where something
-    else is to be found out first.
+    (rule 5): what a letter told of, or what the contact has elsewhere. Raises NotNow where something else is to be
+    found out first.
     """
     booking = attempt.booking
     if sent.get("rrule"):
@@ -100,35 +103,60 @@ def _await_other_series(booking: Booking, sent: dict[str, Any]) -> None:
 
 
 def _may_be_ours(found: Appointment, sent: dict[str, Any], since: datetime) -> bool:
-    new = found.date_added is None or found.date_added >= since - CLOCKS_DIFFER
     # An rrule may come to nothing in HighLevel, but nothing comes to a series without one.
     possible = bool(sent.get("rrule")) or not found.is_of_a_series
-    return found.contact_id == sent["contact_id"] and new and possible and not found.deleted
+    is_theirs = found.contact_id == sent["contact_id"]
+    return is_theirs and possible and not found.deleted and not _is_older(found, since)
+
+
+def _is_older(found: Appointment, since: datetime) -> bool:
+    """Whether it was surely there before. What HighLevel wrote without a date, or without an offset, may be new."""
+    return found.added_by is not None and found.added_by < since - CLOCKS_DIFFER
 
 
 def _moved(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[Appointment]:
-    """What the contact has elsewhere by now under the same title, unless it is another booking's of theirs."""
-    if not sent.get("title"):
-        return []
+    """What the contact has elsewhere by now, unless it is another booking's of theirs.
+
+    Their list writes dates without an offset and may leave much out, so nothing of it is judged by what the list
+    says but its age: each is read by its own id.
+    """
     listed = attempt.ask(
         lambda token: upstream.client().contact_appointments(token, sent["contact_id"], calls=attempt.calls)
     )
-    new = [each for each in listed if each.title == sent["title"] and _may_be_ours(each, sent, since)]
-    # That list writes times without an offset.
-    whole = [attempt.read(each.id) for each in _unowned(filter(_was_changed, new))]
-    ours = (each for each in whole if _may_be_ours(each, sent, since))
-    return [each for each in _unowned(ours) if not _may_be_anothers(attempt.booking, each)]
+    new = _unowned(each for each in listed if not each.deleted and not _is_older(each, since))
+    read = (_read(attempt, each) for each in sorted(new, key=_newness, reverse=True)[:MOST_READ])
+    ours = (each for each in read if each and _has_moved(each, sent, since))
+    found = [each for each in _unowned(ours) if not _may_be_anothers(attempt.booking, each)]
+    return sorted(found, key=lambda each: each.title != sent.get("title"))
 
 
-def _was_changed(found: Appointment) -> bool:
-    return bool(found.date_added and found.date_updated and found.date_updated > found.date_added)
+def _newness(found: Appointment) -> datetime:
+    """For an order: what has no date may be the newest of all."""
+    return found.added_by or datetime.max.replace(tzinfo=UTC)
+
+
+def _read(attempt: Attempt, found: Appointment) -> Appointment | None:
+    try:
+        return attempt.read(found.id)
+    except AppointmentNotFound:
+        return None  # deleted since
+
+
+def _has_moved(found: Appointment, sent: dict[str, Any], since: datetime) -> bool:
+    """Whether the create may have made it and somebody changed it since, for what nobody changed was made as it is.
+
+    Where its dates do not tell, the title must be the one that was sent: staff rarely changes both at once.
+    """
+    if found.was_changed is None and found.title != sent.get("title", found.title):
+        return False
+    return found.was_changed is not False and _may_be_ours(found, sent, since)
 
 
 def _may_be_anothers(booking: Booking, found: Appointment) -> bool:
     """Whether it stands where another create of unknown outcome wants it: that one's look is to have it."""
-    if found.starts_at is None:
-        return True
     others = _unsure_creates(booking)
+    if found.starts_at is None:
+        return others.exists()
     return any(instant(each.intent["start_time"]) == found.starts_at for each in others if each.intent)
 
 

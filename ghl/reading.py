@@ -7,10 +7,11 @@ import base64
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import NoReturn
 
 Json = Mapping[str, object]
+WESTERNMOST = timezone(timedelta(hours=-12))
 
 
 def mapping(value: object) -> Json:
@@ -77,6 +78,15 @@ def moment(value: object) -> datetime | None:
     except ValueError:
         return None
     return read if read is not None and read.tzinfo is not None else None
+
+
+def latest_moment(value: object) -> datetime | None:
+    """The latest instant that a time can mean: itself, or without an offset its reading in the westernmost zone."""
+    try:
+        read = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return read.replace(tzinfo=WESTERNMOST) if read is not None and read.tzinfo is None else read
+    except ValueError:
+        return None
 
 
 def instant(seconds: float | None) -> datetime | None:

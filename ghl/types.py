@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Self, get_args
 
-from .reading import Json, digits, flag, instant, items, jwt_claims, mapping, moment, number, text, texts
+from .reading import (
+    Json,
+    digits,
+    flag,
+    instant,
+    items,
+    jwt_claims,
+    latest_moment,
+    mapping,
+    moment,
+    number,
+    text,
+    texts,
+)
 
 MeetingLocationType = Literal["custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google"]
 AppointmentStatus = Literal["new", "confirmed", "cancelled", "showed", "noshow", "invalid"]
@@ -160,7 +173,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Appointment:
-    """HighLevel's record. `start_time` and `end_time` are as HighLevel wrote them, offset or none."""
+    """HighLevel's record. `start_time` and `end_time` are as HighLevel wrote them, offset or none.
+
+    `added_by`: the latest instant it can have been added at; `date_added` is None where HighLevel wrote no offset.
+    `was_changed`: whether it was updated after it was added; None where its two dates do not tell, being absent,
+    unreadable, or the same to the second.
+    """
 
     id: str
     calendar_id: str | None = None
@@ -180,6 +198,8 @@ class Appointment:
     deleted: bool = False
     date_added: datetime | None = None
     date_updated: datetime | None = None
+    added_by: datetime | None = None
+    was_changed: bool | None = None
     trace_id: str | None = None
 
     @classmethod
@@ -206,6 +226,8 @@ class Appointment:
             deleted=flag(data, "deleted") or False,
             date_added=moment(data.get("dateAdded")),
             date_updated=moment(data.get("dateUpdated")),
+            added_by=latest_moment(data.get("dateAdded")),
+            was_changed=_was_changed(text(data, "dateAdded"), text(data, "dateUpdated")),
             trace_id=text(data, "traceId") or trace_id,
         )
 
@@ -223,6 +245,15 @@ class Appointment:
     def is_of_a_series(self) -> bool:
         """It is a series or an instance of one; also where a list leaves out all but the id."""
         return self.is_recurring or self.rrule is not None or self.whole_id != self.id
+
+
+def _was_changed(added: str | None, updated: str | None) -> bool | None:
+    first, last = latest_moment(added), latest_moment(updated)
+    # Of two written in one form it does not matter in which zone that is.
+    if first is None or last is None or (moment(added) is None) != (moment(updated) is None):
+        return None
+    has_fractions = "." in f"{added}{updated}"
+    return last > first or (False if has_fractions else None)
 
 
 @dataclass(frozen=True, slots=True)

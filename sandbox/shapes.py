@@ -57,14 +57,18 @@ def event(world: World, appointment: Appointment) -> dict[str, Any]:
 
 
 def contact_event(world: World, appointment: Appointment) -> dict[str, Any]:
-    """An entry of GET /contacts/{id}/appointments, whose times carry no offset."""
+    """An entry of GET /contacts/{id}/appointments, whose times carry no offset, as in the official schema."""
     zone = world.locations[appointment.location_id].timezone
-    return {
+    shape = {
         **_common(world, appointment),
         "status": "booked",
         "startTime": times.naive(appointment.starts_at, zone),
         "endTime": times.naive(appointment.ends_at, zone),
     }
+    if world.settings.bare_contact_dates:
+        shape["dateAdded"] = times.naive(appointment.added_at, zone)
+        shape["dateUpdated"] = times.naive(appointment.updated_at, zone)
+    return shape
 
 
 def _common(world: World, appointment: Appointment) -> dict[str, Any]:

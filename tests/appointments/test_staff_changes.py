@@ -1,17 +1,28 @@
 """What somebody changes in HighLevel's own pages wins over what the tenant wished for before (rule 12)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from appointments.models import Booking
 from sandbox import World
-from tests.appointments.conftest import beside, calls, in_highlevel, order, sent, until
+from tests.appointments.conftest import beside, calls, in_highlevel, order, sent, settle, until
 from tests.appointments.test_changing import NEW_START, booked, patch, shown, starts
-from tests.fixtures import Persona, booking_body, hurry, only_booking, work_once
+from tests.fixtures import (
+    ACME_CALENDAR,
+    ACME_CONTACT,
+    ACME_LOCATION,
+    Persona,
+    booking_body,
+    hurry,
+    only_booking,
+    work_once,
+)
 
 HOUR = timedelta(hours=1)
+NOON = datetime(2027, 6, 24, 12, tzinfo=UTC)
+OTHER_CALENDAR = "otherCalendar"
 MOVED = "2027-06-23T04:30:00+05:30"
 
 
@@ -150,6 +161,51 @@ def test_it_finds_what_was_moved_before_the_look(acme: Persona, highlevel: World
     assert (booking["startTime"], booking["inSync"]) == (MOVED, True)
     assert starts(highlevel) == [MOVED]
     assert (calls(highlevel), sent(highlevel)) == (1, [])
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start_time": NOON},
+        {"start_time": NOON, "title": "Staff's"},
+        {"start_time": NOON, "calendar_id": OTHER_CALENDAR},
+        {"start_time": NOON, "status": "cancelled"},
+    ],
+    ids=["moved", "and renamed", "to another calendar", "and cancelled"],
+)
+def test_it_books_nothing_twice_however_the_contacts_list_writes_its_dates(
+    acme: Persona, highlevel: World, changes: dict[str, Any], bare: bool
+) -> None:
+    """The create's answer is lost, staff changes it, no event comes, and the list's dates may have no offset."""
+    highlevel.settings.bare_contact_dates = bare
+    highlevel.add_calendar(ACME_LOCATION, "Other", id=OTHER_CALENDAR)
+    unsure(acme, highlevel)
+    [entry] = highlevel.diary.everything()
+    highlevel.staff_change(entry.id, **changes)
+
+    for _ in range(3):
+        settle(only_booking())
+
+    assert calls(highlevel) == 1
+    assert (only_booking().appointment_id, len(highlevel.diary.everything())) == (entry.id, 1)
+
+
+def test_it_takes_no_older_appointment_of_the_contact_for_its_own(acme: Persona, highlevel: World) -> None:
+    """A day older, changed by staff just now, and under the same title."""
+    older = highlevel.staff_book(ACME_CALENDAR, ACME_CONTACT, NOON, title="Test Event")
+    in_highlevel(highlevel, older.id, added_at=older.added_at - timedelta(days=1))
+    order(highlevel, "error_500_before")
+    acme.book()
+    work_once()
+    highlevel.staff_change(older.id, start_time=NOON + timedelta(hours=1))
+
+    for _ in range(3):
+        settle(only_booking())
+
+    assert only_booking().status == "booked"
+    assert only_booking().appointment_id != older.id
+    assert calls(highlevel) == 2
 
 
 def test_it_keeps_a_newer_wish_for_what_was_moved_before_the_look(acme: Persona, highlevel: World) -> None:

@@ -59,6 +59,8 @@ READ = Appointment(
     master_event_id="apt0",
     date_added=datetime(2026, 1, 1, 10, tzinfo=UTC),
     date_updated=datetime(2026, 1, 2, 10, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+    added_by=datetime(2026, 1, 1, 10, tzinfo=UTC),
+    was_changed=True,
     trace_id="t-1",
 )
 
@@ -329,3 +331,39 @@ def test_a_bare_404_is_about_the_endpoints_own_record(
 ) -> None:
     with pytest.raises(error):
         ask(answering(404, json={"statusCode": 404, "message": "Not Found"}))
+
+
+@pytest.mark.parametrize(
+    ("added", "updated", "was_changed"),
+    [
+        ("2026-01-01T10:00:00.000Z", "2026-01-01T10:00:00.001Z", True),
+        ("2026-01-01T10:00:00.000Z", "2026-01-01T10:00:00.000Z", False),
+        ("2026-01-01T10:00:00+05:30", "2026-01-01T10:00:00+05:30", None),
+        ("2026-01-01T10:00:00+05:30", "2026-01-01T04:30:01Z", True),
+        ("2026-01-01 10:00:00", "2026-01-01 10:00:01", True),
+        ("2026-01-01 10:00:00", "2026-01-01 10:00:00", None),
+        ("2026-01-01 10:00:00", "2026-01-01T10:00:01Z", None),
+        ("yesterday", "2026-01-01T10:00:01Z", None),
+        (None, None, None),
+    ],
+)
+def test_an_appointment_says_whether_it_was_changed(
+    added: str | None, updated: str | None, was_changed: bool | None
+) -> None:
+    assert (
+        Appointment.from_wire({"id": "a", "dateAdded": added, "dateUpdated": updated}).was_changed
+        is was_changed
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "added_by"),
+    [
+        ("2026-01-01T10:00:00+05:30", datetime(2026, 1, 1, 4, 30, tzinfo=UTC)),
+        ("2026-01-01 10:00:00", datetime(2026, 1, 1, 22, tzinfo=UTC)),
+        ("01/01/2026", None),
+        (None, None),
+    ],
+)
+def test_an_appointment_says_by_when_it_was_added(written: str | None, added_by: datetime | None) -> None:
+    assert Appointment.from_wire({"id": "a", "dateAdded": written}).added_by == added_by
