@@ -2,6 +2,7 @@
 What is wrong with a value is said by checks.py, with an id and a hint, before anything starts."""
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,18 +37,22 @@ ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", f"{_public.hostname or 'local
 TRUSTED_PROXY_COUNT = environment.read("TRUSTED_PROXY_COUNT", environment.count, "0")
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "ghlapp.apps.OperatorsAdmin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.postgres",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "axes",
     "csp",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "rest_framework",
-    "ghlapp",
+    "ghlapp.apps.HallConfig",
     "oauth",
     "webhooks",
     "appointments",
@@ -66,7 +71,10 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "ghlapp.operators.OperatorSessions",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "ghlapp.urls"
 WSGI_APPLICATION = "ghlapp.wsgi.application"
@@ -102,6 +110,8 @@ CSRF_COOKIE_NAME = f"{COOKIE_NAME_PREFIX}csrftoken"
 CSRF_COOKIE_HTTPONLY = True
 # Not in a cookie of their own.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+# How long a session lasts that nothing is written to; operators' are bounded in operators.py too.
+SESSION_COOKIE_AGE = 8 * 3600
 SECURE_HSTS_SECONDS = 31_536_000 if _public.scheme == "https" else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _public.scheme == "https" else None
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _public.netloc else []
@@ -130,6 +140,37 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 # The largest accepted body is a batch of 100 bookings; a single booking is bounded in appointments/api.py.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# --- Operators of the admin ---------------------------------------------------------------------------------
+
+ADMIN_SECOND_FACTOR = environment.flag("ADMIN_SECOND_FACTOR")
+# Keys of authenticator apps are shown once, in the terminal.
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True
+OTP_TOTP_ISSUER = _public.hostname or "bookings"
+AUTHENTICATION_BACKENDS = [
+    # Refuses a sign-in after too many failures; it signs nobody in itself.
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "ghlapp.addresses.client_address"
+AXES_LOCKOUT_CALLABLE = "ghlapp.operators.locked_out"
+AXES_RESET_ON_SUCCESS = True
+# What is tried while locked out is neither stored nor prolongs the lock.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# The audit log tells of sign-ins.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+# Never stored with a failure, beside the password.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlewaretoken"]
 
 # --- PostgreSQL and Redis ---------------------------------------------------------------------------------
 
@@ -293,6 +334,8 @@ LOGGING = {
         "httpx2": {"level": "WARNING"},
         "httpcore2": {"level": "WARNING"},
         "authlib": {"level": "WARNING"},
+        # The audit log tells of sign-ins.
+        "axes": {"level": "WARNING"},
         # A line for each message received and done; what happened to bookings is logged by states.py.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

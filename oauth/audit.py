@@ -40,7 +40,9 @@ class LineLimit:
             return suppressed
 
 
+# One each, so that neither hides the other.
 refusals = LineLimit(MAX_REFUSALS, REFUSALS_WINDOW_SECONDS)
+sign_in_refusals = LineLimit(MAX_REFUSALS, REFUSALS_WINDOW_SECONDS)
 
 
 def record(event: str, **fields: Any) -> None:
