@@ -95,14 +95,6 @@ def test_every_secret_can_be_a_file() -> None:
         assert "/run/secrets:ro" in " ".join(SERVICES[name]["volumes"])
 
 
-def test_every_setting_reaches_the_containers() -> None:
-    named = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    # What is not for the service, and what a container has of its own.
-    others = {"POSTGRES_PASSWORD", "DATABASE_PASSWORD", "REDIS_PASSWORD", "SECRETS_FOLDER", "PORT", "DEBUG"}
-
-    assert set(COMPOSE["x-settings"]) == (named - others) | {f"{name}_FILE" for name in SECRETS}
-
-
 @pytest.mark.parametrize("name", ["web", "worker", "beat", "migrate", *SERVERS])
 def test_the_demo_has_values_of_its_own(name: str) -> None:
     secret = {name for name in demo_of(name) if re.search("SECRET|PASSWORD|KEYS|_URL", name)}

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -67,3 +68,11 @@ def test_every_setting_is_explained() -> None:
     for before, line in pairwise(lines):
         if re.match(r"[A-Z_]+=", line):
             assert before.startswith("#") or re.match(r"[A-Z_]+=", before), line
+
+
+def test_every_setting_reaches_the_containers() -> None:
+    passed_on = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-settings"]
+    # What is not for the service, and what a container has of its own.
+    others = {"POSTGRES_PASSWORD", "DATABASE_PASSWORD", "REDIS_PASSWORD", "SECRETS_FOLDER", "PORT", "DEBUG"}
+
+    assert {name for name in passed_on if not name.endswith("_FILE")} == SETTINGS - others
