@@ -49,11 +49,13 @@ class Demo:
         assert found, self.output
         return found[1]
 
-    def manage(self, *arguments: str, **environment: str) -> None:
-        """`manage.py` in a second terminal."""
+    def manage(self, *arguments: str, **environment: str) -> str:
+        """`manage.py` in a second terminal; what it prints."""
         settings = read_private(self.instance / "servers.json")
         command = [sys.executable, "manage.py", *arguments]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, **settings, **environment}, check=True)
+        environ = {**os.environ, **settings, **environment}
+        run = subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.PIPE, text=True)
+        return run.stdout
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +86,14 @@ def _start(instance: Path) -> Demo:
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", DEMO, str(instance)],
         cwd=ROOT,
-        # Whatever is ever logged is logged, for the test of what never is.
-        env={**environment, "PORT": str(port), "SANDBOX_PORT": str(sandbox_port), "LOG_LEVEL": "DEBUG"},
+        env={
+            **environment,
+            "PORT": str(port),
+            "SANDBOX_PORT": str(sandbox_port),
+            # Whatever is ever logged is logged, for the test of what never is.
+            "LOG_LEVEL": "DEBUG",
+            "ADMIN_SECOND_FACTOR": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,31 +1,54 @@
 """The operator signs in to the admin with a real browser, whose forms are checked as no test client checks them."""
 
 import re
+from base64 import b32decode
 
 import pytest
+from django_otp.oath import TOTP
 from playwright.sync_api import Page, expect
 
 from tests.journeys.conftest import Demo
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("demo")]
-PASSWORD = "only-for-this-test"
+OPERATOR, PASSWORD = "operator", "only-for-this-test"
 
 
 @pytest.fixture(scope="module")
-def operator(demo: Demo) -> str:
-    login = {"DJANGO_SUPERUSER_USERNAME": "operator", "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+def second_factor(demo: Demo) -> str:
+    """What an operator's `add_second_factor` prints; the demo's admin asks for one."""
+    login = {"DJANGO_SUPERUSER_USERNAME": OPERATOR, "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
     demo.manage("createsuperuser", "--noinput", "--email", "operator@example.com", **login)
-    return login["DJANGO_SUPERUSER_USERNAME"]
+    return demo.manage("add_second_factor", OPERATOR)
+
+
+@pytest.fixture(scope="module")
+def backup_tokens(second_factor: str) -> list[str]:
+    return second_factor.split()[-8:]
+
+
+def sign_in(demo: Demo, page: Page, code: str) -> None:
+    page.goto(f"{demo.public_url}/admin/")
+    page.get_by_label("Username").fill(OPERATOR)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Code of your authenticator app").fill(code)
+    page.get_by_role("button", name="Log in").click()
 
 
 @pytest.fixture
-def admin(demo: Demo, operator: str, page: Page) -> Page:
-    page.goto(f"{demo.public_url}/admin/")
-    page.get_by_label("Username").fill(operator)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+def admin(demo: Demo, backup_tokens: list[str], page: Page) -> Page:
+    sign_in(demo, page, backup_tokens.pop())
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
     return page
+
+
+def test_the_operator_signs_in_with_an_authenticator_app(demo: Demo, second_factor: str, page: Page) -> None:
+    found = re.search(r"secret=([A-Z2-7]+)", second_factor)
+    assert found
+    app = TOTP(b32decode(found[1]))
+
+    sign_in(demo, page, f"{app.token():06d}")
+
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
 
 
 def test_the_operator_finds_bookings_and_letters(demo: Demo, admin: Page) -> None:
