@@ -122,6 +122,16 @@ def test_it_accepts_within_a_second_without_redis(acme: Persona) -> None:
 
 
 @pytest.mark.usefixtures("broken_redis")
+def test_it_gives_up_at_once_where_redis_goes_away_before_the_message() -> None:
+    started = time.monotonic()
+
+    turns.go_on()
+
+    assert wakeups._skip_until > started
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.usefixtures("broken_redis")
 def test_it_does_not_ask_redis_again_for_five_seconds(acme: Persona) -> None:
     acme.book()
     assert 4 < wakeups._skip_until - time.monotonic() <= 5
