@@ -10,10 +10,20 @@ from django.db.models import F
 from appointments import contacts, differences, look, orphans, states
 from appointments.attempts import RESOLVED, Attempt, NotNow, lease_time
 from appointments.models import Booking, Intent
-from ghl.errors import SlotUnavailable
+from ghl.errors import (
+    AccessRefused,
+    CalendarNotFound,
+    ClientBlocked,
+    ContactNotFound,
+    Refused,
+    RouteNotSupported,
+    SlotUnavailable,
+)
 from ghl.types import Appointment
 
 Status = Booking.Status
+# Refusals that come before HighLevel does anything: nothing is to be looked for.
+BELIEVED = (AccessRefused, ClientBlocked, RouteNotSupported, ContactNotFound, CalendarNotFound)
 
 
 def create(attempt: Attempt) -> None:
@@ -23,11 +33,14 @@ def create(attempt: Attempt) -> None:
     fields = {**booking.wish, "location_id": booking.location_id, "contact_id": booking.contact_id}
     try:
         created = attempt.create(fields)
-    except SlotUnavailable:
-        # After an earlier call of ours the slot may be taken by ourselves.
-        if booking.attempts == 0 or not _adopted(attempt, fields, booking.created_at, booking.wish_version):
+    except Refused as error:
+        if isinstance(error, BELIEVED) or (isinstance(error, SlotUnavailable) and booking.attempts == 0):
             raise
-        return
+        # Done all the same, perhaps: the intent stays open, so that later steps go on looking (rule 4).
+        attempt.unresolved = True
+        if _adopted(attempt, fields, booking.created_at, booking.wish_version):
+            return
+        raise
     try:
         _booked(attempt, created, "created", fields, booking.wish_version)
     except IntegrityError as error:

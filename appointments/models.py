@@ -276,6 +276,8 @@ class Booking(models.Model):
         """When it is really tried next: not before what holds it ends, where anybody knows when that is."""
         # Set by `seen_by`: until when nothing is sent for the location, or for anybody.
         held_until: datetime | None = getattr(self, "held_until", None)
+        if self.is_ended:
+            return None  # what is left to do is looking for what may have come of it
         if self.next_attempt_at is None or held_until is None or held_until == FOREVER:
             return self.next_attempt_at
         return max(self.next_attempt_at, held_until)

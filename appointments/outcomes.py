@@ -177,8 +177,9 @@ def _give_up(attempt: Attempt, verdict: Booking.Status, failure: dict[str, Any])
         # It was only to be read again, and the next comparison comes back to it.
         attempt.end(booking.status_while_open, reason=failure["code"], news_seen=booking.news)
     elif booking.appointment_id is None:
-        # Its twins go on: one that is never looked for again must not hold them up for ever.
-        attempt.end(verdict, reason=failure["code"], error=failure, unresolved_slot=None)
+        # What was refused may be done all the same: it is looked for until that has settled. Its twins go on.
+        again_in = look.FIRST_LOOK_AFTER if attempt.unresolved and attempt.sent else states.NEVER
+        attempt.end(verdict, reason=failure["code"], again_in=again_in, error=failure, unresolved_slot=None)
     elif booking.cancel_requested_at is not None or booking.is_orphaned:
         # A cancel never expires; whatever stands in its way may be removed by somebody.
         # An uninstalled location's is following.py's, should the app be installed there again.

@@ -15,6 +15,7 @@ FaultKind = Literal[
     "too_many_requests",
     "error_500_before",
     "error_500_after",
+    "refused_after",
     "cut_before",
     "cut_after",
     "hang_before",
@@ -147,6 +148,13 @@ def _error_500_after(fault: Fault, scene: Scene) -> Response:
     return _error_500_before(fault, scene)
 
 
+def _refused_after(_fault: Fault, scene: Scene) -> Response:
+    """Done, and refused all the same."""
+    scene.work()
+    message = ["appointment could not be processed"]
+    return answer({"statusCode": 422, "message": message, "error": "Unprocessable Entity"}, 422)
+
+
 def _cut_before(_fault: Fault, _scene: Scene) -> Response:
     raise ConnectionCut
 
@@ -217,6 +225,7 @@ _PLAYS: dict[FaultKind, Callable[[Fault, Scene], Response]] = {
     "too_many_requests": _too_many_requests,
     "error_500_before": _error_500_before,
     "error_500_after": _error_500_after,
+    "refused_after": _refused_after,
     "cut_before": _cut_before,
     "cut_after": _cut_after,
     "hang_before": _hang_before,

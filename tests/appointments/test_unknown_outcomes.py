@@ -21,7 +21,14 @@ from tests.appointments.conftest import (
     settle,
     until,
 )
-from tests.fixtures import ACME_CALENDAR, Persona, booking_body, hurry, only_booking, work_once
+from tests.fixtures import (
+    ACME_CALENDAR,
+    Persona,
+    booking_body,
+    hurry,
+    only_booking,
+    work_once,
+)
 
 DONE: dict[str, dict[str, Any]] = {
     "error_500_after": {},
@@ -263,6 +270,84 @@ def test_it_keeps_looking_where_another_takes_what_it_has_just_found(
     assert booking.intent_open
     assert booking.unresolved_slot is not None
     assert calls(highlevel) == 1
+
+
+def test_it_adopts_what_highlevel_refused_and_did_all_the_same(acme: Persona, highlevel: World) -> None:
+    order(highlevel, "refused_after")
+    acme.book()
+    work_once()
+
+    [entry] = highlevel.diary.everything()
+    assert (only_booking().status, only_booking().appointment_id) == (Booking.Status.BOOKED, entry.id)
+    assert calls(highlevel) == 1
+
+
+def test_it_adopts_it_also_where_the_look_fails_at_first(acme: Persona, highlevel: World) -> None:
+    order(highlevel, "refused_after")
+    order(highlevel, "error_500_before", "list_events")
+    acme.book()
+    work_once()
+    assert only_booking().status == Booking.Status.PENDING
+
+    hurry(only_booking())
+
+    assert (only_booking().status, len(highlevel.diary.everything())) == (Booking.Status.BOOKED, 1)
+    assert calls(highlevel) == 1
+
+
+def test_it_adopts_it_also_where_lists_show_it_late(acme: Persona, highlevel: World) -> None:
+    """It was rejected when no list showed it, and is looked for until that has settled."""
+    highlevel.settings.list_lag_seconds = 60
+    order(highlevel, "refused_after")
+    acme.book()
+    work_once()
+    assert only_booking().status == Booking.Status.REJECTED
+    highlevel.settings.list_lag_seconds = 0
+
+    hurry(only_booking())
+
+    [entry] = highlevel.diary.everything()
+    assert (only_booking().status, only_booking().appointment_id) == (Booking.Status.BOOKED, entry.id)
+    assert calls(highlevel) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_books_no_newer_wish_beside_what_was_refused_and_done(acme: Persona, highlevel: World) -> None:
+    highlevel.settings.list_lag_seconds = 60
+    highlevel.settings.latency_seconds = 0.2
+    order(highlevel, "refused_after")
+    path = acme.book().headers["Location"]
+    with beside(work_once):
+        until(lambda: calls(highlevel))
+        acme.api.patch(path, {"title": "Other"}, format="json")
+    highlevel.settings.list_lag_seconds = highlevel.settings.latency_seconds = 0
+
+    for _ in range(3):
+        hurry(only_booking())
+
+    assert (calls(highlevel), len(highlevel.diary.everything())) == (1, 1)
+
+
+def test_it_ends_the_looking_for_what_was_refused_and_not_done(acme: Persona, highlevel: World) -> None:
+    acme.book(booking_body(assignedUserId="stranger"))
+    work_once()
+    assert only_booking().status == Booking.Status.REJECTED
+    assert acme.api.get(f"/api/v1/bookings/{only_booking().pk}").json()["nextAttemptAt"] is None
+
+    for _ in range(3):
+        settle(only_booking())
+
+    booking = only_booking()
+    assert (booking.status, booking.next_attempt_at, booking.intent_open) == ("rejected", None, False)
+    assert calls(highlevel) == 1
+
+
+def test_it_believes_a_refusal_that_comes_before_anything_is_done(acme: Persona, highlevel: World) -> None:
+    acme.book(booking_body(calendarId="unknownCalendar"))
+    work_once()
+
+    assert only_booking().status == Booking.Status.REJECTED
+    assert (calls(highlevel), calls(highlevel, "list_events")) == (1, 0)
 
 
 def test_it_takes_an_answer_without_an_id_for_no_answer(

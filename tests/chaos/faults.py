@@ -84,6 +84,13 @@ def _at_create(random: Random, variants: Iterable[Callable[[Random], Order]], er
     }
 
 
+def at_creates(variant: Callable[[Random], Order]) -> Callable[[Random, list[Errand]], list[Order]]:
+    """Most creates meet the variant, and nothing else does."""
+    return lambda random, errands: [
+        _at_create(random, (variant,), each) for each in errands if random.random() < 0.8
+    ]
+
+
 def _elsewhere(
     random: Random, variants: Iterable[Callable[[Random], Order]], errands: list[Errand]
 ) -> list[Order]:
@@ -270,7 +277,10 @@ def _of_every_kind(random: Random, errands: list[Errand]) -> list[Order]:
 
 
 # These keep to their own locations, so all of them can be had at once, each alone for its bookings.
-UPSTREAM: dict[str, Fault] = {name: Fault(upstream(*variants)) for name, variants in VARIANTS.items()}
+UPSTREAM: dict[str, Fault] = {
+    **{name: Fault(upstream(*variants)) for name, variants in VARIANTS.items()},
+    "refused_after": Fault(at_creates(plain("refused_after"))),
+}
 
 # What befalls accounts keeps to its own locations too. Sandbox accounts have 25 calls in ten seconds.
 SMALL = {"rate_limit_burst": 25}
@@ -297,9 +307,9 @@ WIDE: dict[str, Fault] = {
         review=accounts.review_return,
     ),
     "letters_bad": Fault(upstream(*VARIANTS["cut_after"]), settings=BAD_LETTERS),
-    # What was changed before its call's outcome was known is found by its letter.
     "staff_changes": Fault(DOUBT, staff=True, seconds=24),
-    "staff_unheard": Fault(staff=True, settings=BAD_LETTERS, seconds=24, compares=True),
+    # What was changed before its call's outcome was known is found without its event, too.
+    "staff_unheard": Fault(DOUBT, staff=True, settings=BAD_LETTERS, seconds=24, compares=True),
 }
 
 # So that whatever is killed or stopped meanwhile has calls in flight.

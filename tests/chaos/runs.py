@@ -346,8 +346,9 @@ def chosen(names: list[str], bookings: int, seconds: float | None, *, together: 
 
 
 def _apart(name: str, bookings: int, seconds: float | None = None) -> Scene:
-    faults = APART[name]
-    return Scene(dict.fromkeys(faults, bookings // len(faults)), apart=name, seconds=seconds)
+    each, more = divmod(bookings, len(APART[name]))
+    shares = {fault: each + (number < more) for number, fault in enumerate(APART[name])}
+    return Scene(shares, apart=name, seconds=seconds)
 
 
 def short_scenes() -> list[Scene]:

@@ -57,6 +57,13 @@ def test_it_adds_retry_after_to_a_429_when_told_to(world: World, ask: Asker) -> 
     assert ask.post(EVENTS, example()).headers["Retry-After"] == "7"
 
 
+def test_it_refuses_what_it_did_all_the_same(world: World, ask: Asker) -> None:
+    order(world, "refused_after")
+
+    assert ask.post(EVENTS, example()).status_code == 422
+    assert booked(world) == 1
+
+
 @pytest.mark.parametrize(("kind", "done"), [("error_500_before", 0), ("error_500_after", 1)])
 def test_it_answers_500_before_or_after_the_work(
     world: World, ask: Asker, kind: FaultKind, done: int
