@@ -29,9 +29,9 @@ WORKDIR /app
 USER 10001
 EXPOSE 8000
 # The web process, as in ghlapp/local/commands.py; a test holds the two together.
-CMD ["python", "-m", "granian", "--interface", "wsgi", "ghlapp.wsgi:application", \
+CMD ["python", "-m", "granian", "--interface", "rsgi", "ghlapp.rsgi:application", \
      "--host", "0.0.0.0", "--port", "8000", \
-     "--workers", "2", "--blocking-threads", "16", "--backlog", "2048", \
+     "--workers", "2", "--backlog", "2048", "--http", "1", "--http1-buffer-size", "32768", \
      "--respawn-failed-workers", "--workers-kill-timeout", "10", "--no-ws"]
 
 FROM base AS demo

@@ -3,6 +3,7 @@ A value that cannot be read is noted in `problems`, which checks.py turns into e
 
 import os
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeVar
 
 import environ
@@ -58,6 +59,11 @@ def count(value: str) -> int:
     if not value.strip().isdecimal():
         raise ValueError("must be a whole number, zero or above")
     return int(value)
+
+
+def networks(value: str) -> list[IPv4Network | IPv6Network]:
+    """A comma-separated list of networks, such as `10.0.0.0/8, 127.0.0.1`."""
+    return [ip_network(word.strip()) for word in value.split(",") if word.strip()]
 
 
 def _flag(value: str) -> bool:

@@ -8,6 +8,8 @@ import redis
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from prometheus_client import multiprocess
 
 from ghlapp.problems import DATABASE_AWAY
@@ -18,11 +20,15 @@ log = logging.getLogger(__name__)
 REDIS_SECONDS = 0.2
 
 
+@csrf_exempt
+@require_safe
 def livez(request: HttpRequest) -> JsonResponse:
     """200 while the process answers at all."""
     return JsonResponse({"status": "alive"})
 
 
+@csrf_exempt
+@require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 `ready`; 200 `degraded` without Redis (bookings are accepted all the same); 503 without PostgreSQL."""
     database, broker = _database_answers(), _redis_answers()
@@ -54,6 +60,8 @@ def _redis_answers() -> bool:
         client.close()
 
 
+@csrf_exempt
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus text of all processes that share PROMETHEUS_MULTIPROC_DIR, or of this one without it."""
     counted = prometheus_client.REGISTRY

@@ -1,34 +1,19 @@
-"""What stands around every request: one log line under a request id that answers and logs share, a length for
-bodies that come without one, links, and the way past what only pages need. No behaviour of the product lives here."""
+"""What stands around every request: one log line under a request id that answers and logs share, links,
+and the way past what only pages need. No behaviour of the product lives here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urljoin
 
 import structlog
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
 from ghlapp.addresses import client_address
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-
-def with_length(application: "WSGIApplication") -> "WSGIApplication":
-    """`application`, told the length of chunked bodies too: Django takes a body without one for empty."""
-
-    def measured(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked":
-            # Only so much that what is larger is seen to be too large.
-            body = environ["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
-            environ = {**environ, "wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-        return application(environ, start_response)
-
-    return measured
 
 
 class RequestLog(RequestMiddleware):
@@ -65,6 +50,69 @@ def _public_uri(request: HttpRequest, location: str | None = None) -> str:
     if location.startswith("/") and not location.startswith("//"):
         return settings.PUBLIC_URL + location
     return urljoin(settings.PUBLIC_URL + request.path, location)
+
+
+class StorableText:
+    """Answers 400 where path or query hold a NUL: PostgreSQL keeps none, so nothing can be found by one.
+
+    A cookie that holds one was not set by this service; without it the browser gets a fresh session.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            raise BadRequest("The path or the query holds a NUL character (%00).")
+        for name in [name for name, value in request.COOKIES.items() if "\0" in name + value]:
+            del request.COOKIES[name]
+        return self._get_response(request)
+
+
+# For the people and machines that run this service.
+INTERNAL_PATHS = ("/metrics", "/admin")
+
+
+class InternalPaths:
+    """Hides internal paths from clients outside INTERNAL_NETWORKS, where that is set."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if settings.INTERNAL_NETWORKS and _is_internal(request.path_info) and not _is_from_inside(request):
+            raise Http404
+        return self._get_response(request)
+
+
+def _is_internal(path: str) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in INTERNAL_PATHS)
+
+
+def _is_from_inside(request: HttpRequest) -> bool:
+    # A proxy that is not counted hides the client behind its own address, which is often an inside one.
+    if not settings.TRUSTED_PROXY_COUNT and "X-Forwarded-For" in request.headers:
+        return False
+    try:
+        address = ip_address(client_address(request))
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in settings.INTERNAL_NETWORKS)
+
+
+OPERATOR_PATHS = ("/livez", "/readyz", "/metrics")
+
+
+class OperatorPaths:
+    """Passes probes and scrapers by all middleware that follows it, the check of the Host first."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._through_all = get_response
+        self._past_all = _innermost(get_response)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return (self._past_all if request.path_info in OPERATOR_PATHS else self._through_all)(request)
 
 
 # Called by programs, which have a key or a signature and neither a session nor a form.

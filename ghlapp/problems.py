@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import bad_request as bad_request_page
 from django.views.defaults import page_not_found, server_error
 from psycopg_pool import PoolTimeout
 from rest_framework import exceptions, status
@@ -34,6 +35,8 @@ TITLES = {
     "location_disconnected": "The location is disconnected",
     "not_found": "Not found",
     "body_too_large": "The body is too large",
+    "body_timeout": "The body did not arrive in time",
+    "throttled": "Too many requests",
     "unsupported_media_type": "The body is not JSON",
     "method_not_allowed": "Method not allowed",
     "unavailable": "Temporarily unavailable",
@@ -165,8 +168,16 @@ def _respond(request: HttpRequest, status_code: int, code: str, detail: str) -> 
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler400: a wrong Host header, a body above the limit Django itself enforces."""
-    return _respond(request, 400, "invalid_request", "The request could not be read.")
+    """Django's handler400: a wrong Host header, a body above the limit Django itself enforces or not to be had."""
+    if isinstance(exception, exceptions.APIException):
+        answer = handle(exception, {})
+        return JsonResponse(
+            answer.data, status=answer.status_code, headers=answer.headers, content_type=CONTENT_TYPE
+        )
+    detail = str(exception) if type(exception) is BadRequest else "The request could not be read."
+    if request.path.startswith(("/api/", "/webhooks/")):
+        return _respond(request, 400, "invalid_request", detail)
+    return bad_request_page(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

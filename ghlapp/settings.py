@@ -35,6 +35,8 @@ _public = urlsplit(PUBLIC_URL)
 ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", f"{_public.hostname or 'localhost'},localhost,127.0.0.1")
 # How many proxies stand in front, each of which appends to X-Forwarded-For (ghlapp/addresses.py).
 TRUSTED_PROXY_COUNT = environment.read("TRUSTED_PROXY_COUNT", environment.count, "0")
+# Where requests for /metrics and /admin/ may come from; empty: from anywhere.
+INTERNAL_NETWORKS = environment.read("INTERNAL_NETWORKS", environment.networks, "")
 
 INSTALLED_APPS = [
     "ghlapp.apps.OperatorsAdmin",
@@ -59,10 +61,14 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "ghlapp.middleware.RequestLog",
+    "ghlapp.middleware.StorableText",
+    "ghlapp.middleware.InternalPaths",
     "ghlapp.middleware.PublicLinks",
     "ghlapp.headers.ResponseHeaders",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Checks the Host, which probes and scrapers that come by address do not know.
+    "ghlapp.middleware.OperatorPaths",
     "django.middleware.common.CommonMiddleware",
     # What follows serves browsers: requests of programs go past it.
     "ghlapp.middleware.PagesOnly",
@@ -140,6 +146,8 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 # The largest accepted body is a batch of 100 bookings; a single booking is bounded in appointments/api.py.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+# How long a body may take to arrive, in all.
+BODY_TIMEOUT_SECONDS = environment.seconds("BODY_TIMEOUT_SECONDS", "10")
 
 # --- Operators of the admin ---------------------------------------------------------------------------------
 

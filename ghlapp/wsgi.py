@@ -7,13 +7,10 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ghlapp.settings")
-django_application = get_wsgi_application()
+application = get_wsgi_application()
 
-# Both need the apps that the line above loads.
+# Needs the apps that the line above loads.
 from ghlapp.checks import stop_on_errors  # noqa: E402
-from ghlapp.middleware import with_length  # noqa: E402
-
-application = with_length(django_application)
 
 stop_on_errors()
 

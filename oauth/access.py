@@ -12,6 +12,9 @@ from rest_framework.request import Request
 from oauth import keys
 from oauth.models import ApiKey, Tenant
 
+# In the WSGI environment once the request's key is known to be good: what reads its body later judges by that.
+AUTHENTICATED = "oauth.authenticated"
+
 
 class BearerKey(BaseAuthentication):
     """`Authorization: Bearer <api key>` (RFC 6750). `request.user` is the tenant, `request.auth` the key."""
@@ -26,6 +29,7 @@ class BearerKey(BaseAuthentication):
             keys.record_refusal(shown)
             raise AuthenticationFailed("The API key is unknown, expired or revoked.")
         keys.note_use(key)
+        request.META[AUTHENTICATED] = True
         return key.tenant, key
 
     def authenticate_header(self, request: Request) -> str:

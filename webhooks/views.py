@@ -60,7 +60,11 @@ class HighLevel(APIView):
 
 def _outcome(request: Request) -> Outcome:
     declared = request.headers.get("Content-Length", "")
-    if declared.isdecimal() and int(declared) > inbox.LARGEST_BODY:
+    if (
+        "Transfer-Encoding" not in request.headers
+        and declared.isdecimal()
+        and int(declared) > inbox.LARGEST_BODY
+    ):
         return Outcome.TOO_LARGE
     return inbox.receive(_body(request), request.headers)
 

@@ -4,12 +4,12 @@ How processes are kept running is group.py."""
 import sys
 from collections.abc import Mapping
 
-# Threads enough for requests that wait (`Prefer: wait`) beside those that do not. The kill time-out also ends
-# a worker that a stop during its start has passed by; a waiting request that it cuts has its booking kept.
+# The kill time-out also ends a worker that a stop during its start has passed by; a waiting request that it cuts has
+# its booking kept. Longer heads than the buffer's 32 KB are answered 431. How many threads: ghlapp/bodies.py.
 WEB = (
-    *("python", "-m", "granian", "--interface", "wsgi", "ghlapp.wsgi:application"),
+    *("python", "-m", "granian", "--interface", "rsgi", "ghlapp.rsgi:application"),
     *("--host", "{host}", "--port", "{port}"),
-    *("--workers", "2", "--blocking-threads", "16", "--backlog", "2048"),
+    *("--workers", "2", "--backlog", "2048", "--http", "1", "--http1-buffer-size", "32768"),
     *("--respawn-failed-workers", "--workers-kill-timeout", "10", "--no-ws"),
 )
 # Several calls to HighLevel in flight in one process (CONVERGING_THREADS of them for bookings); the workers need
