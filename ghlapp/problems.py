@@ -174,9 +174,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         return JsonResponse(
             answer.data, status=answer.status_code, headers=answer.headers, content_type=CONTENT_TYPE
         )
-    detail = str(exception) if type(exception) is BadRequest else "The request could not be read."
+    if not isinstance(exception, BadRequest):
+        return _respond(request, 400, "invalid_request", "The request could not be read.")
     if request.path.startswith(("/api/", "/webhooks/")):
-        return _respond(request, 400, "invalid_request", detail)
+        return _respond(request, 400, "invalid_request", str(exception))
     return bad_request_page(request, exception)
 
 

@@ -77,7 +77,7 @@ class LocalServer(ABC):
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # Connections of an earlier server that are still closing do not count; a listener does.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

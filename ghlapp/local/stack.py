@@ -16,7 +16,6 @@ from ghlapp.local.processes import StartError, last_lines
 from ghlapp.local.server import LOOPBACK, free_port, is_free
 from ghlapp.local.servers import LocalServers
 
-ANYWHERE = "0.0.0.0"  # noqa: S104 (a service is for others; the demo listens on loopback alone)
 SERVERS = ("DATABASE_URL", "REDIS_URL")
 
 
@@ -28,10 +27,11 @@ def serve() -> int:
     """Web, worker and scheduler, configured by the environment and .env."""
     environment.env.read_env(FOLDER.parent / ".env")
     port = environment.read("PORT", int, "8000")
-    _refuse_taken(port, ANYWHERE)
+    host = environment.text("LISTEN_HOST", LOOPBACK)
+    _refuse_taken(port, host)
     instance = FOLDER / "serve"
     with _servers(instance, {"PORT": str(port)}) as settings:
-        values = {"host": ANYWHERE, "port": port, "state": instance}
+        values = {"host": host, "port": port, "state": instance}
         group = {name: commands.filled(command, values) for name, command in commands.SERVE.items()}
         return Group(group, settings).run()
 

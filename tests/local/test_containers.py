@@ -20,6 +20,7 @@ SANDBOX: dict[str, Any] = DEMO["services"]["sandbox"]
 SERVICES: dict[str, dict[str, Any]] = {**COMPOSE["services"], "sandbox": SANDBOX}
 OURS = ["migrate", "web", "worker", "beat", "sandbox"]
 SERVERS = ["db", "redis"]
+PROXY = "proxy"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 # The settings that hold secrets.
 SECRETS = [
@@ -65,7 +66,7 @@ def demo_of(name: str) -> dict[str, str]:
 def test_the_files_have_the_services_of_the_stack() -> None:
     assert set(COMPOSE) <= {"services", "volumes", "networks", "x-app", "x-settings", "x-when-migrated"}
     assert set(DEMO) <= {"services", "volumes", "x-demo"}
-    assert set(COMPOSE["services"]) == {*SERVERS, "migrate", "web", "worker", "beat"}
+    assert set(COMPOSE["services"]) == {*SERVERS, PROXY, "migrate", "web", "worker", "beat"}
     assert set(DEMO["services"]) == {*SERVERS, *OURS}
 
 
@@ -248,3 +249,15 @@ def test_the_demo_knows_the_sandboxs_key() -> None:
     from sandbox import PUBLIC_KEY_PEM
 
     assert demo.SANDBOX_KEY == PUBLIC_KEY_PEM
+
+
+def test_a_buffering_proxy_stands_before_the_web_process() -> None:
+    configuration = (ROOT / "containers/nginx.conf").read_text()
+
+    assert "ports" not in SERVICES["web"]
+    assert SERVICES[PROXY]["volumes"] == ["./containers/nginx.conf:/etc/nginx/nginx.conf:ro"]
+    assert filled(COMPOSE["x-settings"]["TRUSTED_PROXY_COUNT"]) == "1"
+    for line in ("proxy_request_buffering on", "client_max_body_size 2m", "underscores_in_headers off"):
+        assert f"{line};" in configuration
+    assert "proxy_pass http://web;" in configuration
+    assert "server web:8000;" in configuration

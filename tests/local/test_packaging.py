@@ -20,6 +20,7 @@ SETTINGS = {
     *("GHL_API_BASE_URL", "GHL_INSTALL_URL", "GHL_CLIENT_ID", "GHL_CLIENT_SECRET", "GHL_SHARED_SECRET"),
     *("GHL_WEBHOOK_PUBLIC_KEYS", "GHL_TIMEOUT_SECONDS", "GHL_SETTLE_SECONDS", "TOKEN_ENCRYPTION_KEYS"),
     *("REQUIRE_INSTALL_STATE", "ADMIN_SECOND_FACTOR", "TRUSTED_PROXY_COUNT", "WEB_STATEMENT_TIMEOUT_SECONDS"),
+    *("LISTEN_HOST", "INTERNAL_NETWORKS", "BODY_TIMEOUT_SECONDS"),
     *("BOOKING_RETENTION_DAYS", "UNINSTALL_RETENTION_DAYS", "EVENT_RETENTION_DAYS"),
     "DEAD_EVENT_RETENTION_DAYS",
 }
@@ -74,5 +75,6 @@ def test_every_setting_reaches_the_containers() -> None:
     passed_on = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-settings"]
     # What is not for the service, and what a container has of its own.
     others = {"POSTGRES_PASSWORD", "DATABASE_PASSWORD", "REDIS_PASSWORD", "SECRETS_FOLDER", "PORT", "DEBUG"}
+    others |= {"LISTEN_HOST"}
 
     assert {name for name in passed_on if not name.endswith("_FILE")} == SETTINGS - others

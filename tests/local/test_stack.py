@@ -2,6 +2,7 @@
 
 import base64
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from ghlapp.local.processes import wait_until
 from ghlapp.local.server import free_port
 from tests.local.conftest import ROOT, Launcher
+from tests.local.processes import on_linux
 
 # With the instances in a folder of the test's own: a developer's may be running.
 RUN_COMMAND = """
@@ -49,6 +51,8 @@ def test_serve_runs_until_it_is_told_to_stop(
 
     assert wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60, 0.2)
     assert (instance / "servers.json").stat().st_mode & 0o777 == 0o600
+    # It listens on loopback alone, for whoever listens on every address has this one too.
+    assert not answers(f"http://127.0.0.2:{port}/livez")
     running.terminate()
     output, _ = running.communicate(timeout=60)
 
@@ -79,6 +83,19 @@ def test_a_port_that_is_taken_is_named(
         running = launcher(command("serve"), **{**environment, "PORT": port})
         running.communicate(timeout=20)
         other.terminate()
+
+    assert running.returncode == 1
+    assert f"Port {port} is taken" in capfd.readouterr().err
+
+
+@on_linux
+def test_it_listens_where_it_is_told(
+    launcher: Launcher, environment: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        port = str(other.getsockname()[1])
+        running = launcher(command("serve"), **{**environment, "PORT": port, "LISTEN_HOST": "127.0.0.2"})
+        running.communicate(timeout=20)
 
     assert running.returncode == 1
     assert f"Port {port} is taken" in capfd.readouterr().err
