@@ -15,7 +15,7 @@ from django.core.exceptions import BadRequest
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from oauth.access import AUTHENTICATED
+from oauth.environ import AUTHENTICATED
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -10,10 +10,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from oauth import keys
+from oauth.environ import AUTHENTICATED
 from oauth.models import ApiKey, Tenant
-
-# In the WSGI environment once the request's key is known to be good: what reads its body later judges by that.
-AUTHENTICATED = "oauth.authenticated"
 
 
 class BearerKey(BaseAuthentication):

@@ -212,6 +212,17 @@ def test_it_takes_chunked_and_late_bodies(port: int, acme: Persona) -> None:
     assert Booking.objects.count() == 2
 
 
+def test_strangers_leave_key_holders_their_share(port: int, acme: Persona) -> None:
+    body = json.dumps(booking_body()).encode()
+    with stalled(port, head("/webhooks/highlevel", length=50) + b"ab") as strangers:
+        assert wait_until(lambda: 429 in statuses(strangers), ANSWER_SECONDS, 0.05)
+        with stalled(port, head("/api/v1/bookings", acme.text, len(body)), 1) as (client,):
+            time.sleep(2 * bodies.GRACE_SECONDS)  # so long that it needs a share of the threads
+            client.sendall(body)
+            client.settimeout(ANSWER_SECONDS)
+            assert client.recv(12) == b"HTTP/1.1 202"
+
+
 @pytest.mark.parametrize("megabytes", [1, 3])
 def test_it_refuses_a_chunked_body_that_is_too_large(port: int, acme: Persona, megabytes: int) -> None:
     answer = httpx2.post(
