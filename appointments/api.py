@@ -3,7 +3,6 @@ What bodies may hold is in requests.py, what a request leads to in bookings.py."
 
 import hashlib
 import json
-import re
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from appointments import bookings
+from appointments import bookings, headers
 from appointments.answers import (
     BookingAnswer,
     BookingPage,
@@ -47,9 +46,6 @@ from oauth.access import key_of
 from oauth.models import ApiKey, Location
 from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 
-IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
-PREFERRED_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?0*(\d+)\"?(?=$|[,;\s])", re.IGNORECASE)
-LONGEST_WAIT_SECONDS = 30
 # Half of a web process's threads: those who wait must not keep out those who do not; and half of these for one key. A
 # preference may be left unheeded (RFC 7240, 2), and the answer says so by leaving out Preference-Applied.
 waiting_places = WaitingPlaces(in_all=8, for_each=4)
@@ -101,7 +97,7 @@ class BookingList(APIView):
         },
     )
     def post(self, request: Request) -> Response:
-        idempotency_key = _idempotency_key(request)
+        idempotency_key = headers.idempotency_key(request.headers.get("Idempotency-Key"))
         body = booking_request(request.data)
         location = _location(key_of(request), body.location_id)
         wanted = _wanted(body, request.data, idempotency_key)
@@ -130,7 +126,12 @@ class BookingList(APIView):
 
 BOOKING_ID = OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")
 IF_MATCH = OpenApiParameter(
-    "If-Match", location="header", description="The ETag of the booking as last read."
+    "If-Match",
+    location="header",
+    description=(
+        "The ETag of the booking as last read, several of them, or `*`. One that a compressing proxy has rewritten "
+        '(`W/"…"`, `"…-gzip"`) counts as the same.'
+    ),
 )
 NOT_SEEN = "There is none that this key may see."
 DIFFERENT = "The booking has changed since it was read."
@@ -244,16 +245,7 @@ def _shown(booking: Booking, status: int = 200, **headers: str) -> Response:
 
 
 def _if_match(request: Request) -> set[str] | None:
-    """The entity tags that are good enough (RFC 9110, 13.1.1); None where any is."""
-    given = request.headers.get("If-Match", "*")
-    return None if given.strip() == "*" else {tag.strip() for tag in given.split(",")}
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
-        raise InvalidRequest(("", "The Idempotency-Key must have 1 to 255 printable ASCII characters."))
-    return key
+    return headers.entity_tags(request.headers.get("If-Match", "*"))
 
 
 def _location(key: ApiKey, location_id: str | None) -> Location:
@@ -294,25 +286,18 @@ def _digest(parsed: Any) -> bytes:
 
 
 def _accepted(request: Request, booking: Booking, replayed: bool) -> Response:
-    headers = {"Location": f"/api/v1/bookings/{booking.pk}"}
+    answered = {"Location": f"/api/v1/bookings/{booking.pk}"}
     if replayed:
-        headers["Idempotent-Replayed"] = "true"
-    seconds = _preferred_wait(request)
+        answered["Idempotent-Replayed"] = "true"
+    seconds = headers.preferred_wait(request.headers.get("Prefer", ""))
     if seconds is None:
-        return _shown(booking, 202, **headers)
+        return _shown(booking, 202, **answered)
     with waiting_places.place(key_of(request).pk) as may_wait:
         if not may_wait:
-            return _shown(booking, 202, **headers)
+            return _shown(booking, 202, **answered)
         booking = bookings.wait(booking, seconds)
-    headers["Preference-Applied"] = f"wait={seconds}"
+    answered["Preference-Applied"] = f"wait={seconds}"
     if booking.status == Booking.Status.REJECTED:
-        raise BookingRejected(booking, headers)
+        raise BookingRejected(booking, answered)
     status = 201 if booking.status == Booking.Status.BOOKED else 202
-    return _shown(booking, status, **headers)
-
-
-def _preferred_wait(request: Request) -> int | None:
-    """The seconds of `Prefer: wait=N`; above 30 counts as 30, and what is no number is ignored."""
-    match = PREFERRED_WAIT.search(request.headers.get("Prefer", ""))
-    # Three digits are above 30 already, and thousands of them no int.
-    return min(int(match[1][:3]), LONGEST_WAIT_SECONDS) if match else None
+    return _shown(booking, status, **answered)

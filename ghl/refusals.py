@@ -39,7 +39,7 @@ NO = (400, 401, 403, 404, 409, 422)  # answers that say no and mean it; which of
 ANY = range(400, 600)
 
 # The first row that fits counts. Order matters where words overlap: "Token's user type mismatch!" is not
-# about the token, "The event id is invalid." not about a calendar.
+# about the token, "The event id is invalid." not about a calendar. A gap of bounded length keeps the search linear.
 EVERYWHERE = (
     _row(ANY, r"route is not yet supported by the IAM", errors.RouteNotSupported),
     _row(NO, r"location is not active", errors.LocationInactive),
@@ -59,20 +59,22 @@ RESOURCE = (
     ),
     _row((401, 403), r"access to this location", errors.LocationForbidden),
     _row((401,), r"^$|jwt|token|unauthori[sz]ed|expired", errors.TokenRejected),
-    _row(NO, r"\bslot\b.*no(t| longer) available", errors.SlotUnavailable),
+    _row(NO, r"\bslot\b.{0,100}no(t| longer) available", errors.SlotUnavailable),
     _row(NO, r"assignedUserId is missing|team member needs to be selected", errors.AssignedUserRequired),
     _row(NO, r"not part of (the )?calendar team", errors.AssignedUserInvalid),
     _row(
         NO,
-        r"\b(event|appointment)( with)?( id)?\b.*(not found|is invalid|does(n't| not) exist)",
+        r"\b(event|appointment)( with)?( id)?\b.{0,100}(not found|is invalid|does(n't| not) exist)",
         errors.AppointmentNotFound,
     ),
     _row(
-        NO, r"\bcontact( with)?( id)?\b.*(not found|is invalid|does(n't| not) exist)", errors.ContactNotFound
+        NO,
+        r"\bcontact( with)?( id)?\b.{0,100}(not found|is invalid|does(n't| not) exist)",
+        errors.ContactNotFound,
     ),
     _row(
         NO,
-        r"\bcalendar( with)?( id)?\b.*(not found|is invalid|does(n't| not) exist|inactive|not active)",
+        r"\bcalendar( with)?( id)?\b.{0,100}(not found|is invalid|does(n't| not) exist|inactive|not active)",
         errors.CalendarNotFound,
     ),
 )
@@ -179,7 +181,7 @@ def _wait(seconds: float) -> timedelta:
 def _said(data: Json | None, body: bytes) -> str:
     """HighLevel's words, wherever they are: `message` (string or list), the OAuth pair, or the body."""
     if data is None:
-        return " ".join(re.sub(r"<[^>]*>", " ", body[:8192].decode("utf-8", "replace")).split())
+        return " ".join(re.sub(r"<[^<>]*>", " ", body[:8192].decode("utf-8", "replace")).split())
     nested = mapping(data.get("error"))  # v3 wraps code and message in `error`
     message = data.get("message", nested.get("message"))
     if isinstance(message, list):

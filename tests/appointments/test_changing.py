@@ -533,7 +533,7 @@ def test_it_changes_only_what_the_caller_has_seen(acme: Persona) -> None:
     tag = acme.book().headers["ETag"]
     assert patch(acme, {"title": "A"}, **{"If-Match": f'"other", {tag}'}).status_code == 202
 
-    for given in (tag, f'"x", {tag}', "", f"W/{only_booking().etag}", '"*"'):
+    for given in (tag, f'"x", {tag}', "", f"w/{only_booking().etag}", f"W/{tag}", '"*"', "W/", '"'):
         is_problem(patch(acme, {"title": "B"}, **{"If-Match": given}), 412, "precondition_failed")
         cancel = {"appointmentStatus": "cancelled"}
         is_problem(patch(acme, cancel, **{"If-Match": given}), 412, "precondition_failed")
@@ -545,6 +545,18 @@ def test_it_changes_only_what_the_caller_has_seen(acme: Persona) -> None:
     assert patch(acme, {"title": "B"}, **{"If-Match": "*"}).status_code == 202
     both = {"title": "C", "appointmentStatus": "cancelled"}
     assert patch(acme, both, **{"If-Match": only_booking().etag}).json()["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "rewritten",
+    ['W/"{}"', '"{}-gzip"', 'W/"{}-gzip"', '"{}--gzip"', '"{};gzip"', '"{}-br"', '"x-gzip", W/"{}-zstd" , "y"'],
+)
+def test_it_knows_a_tag_again_that_a_proxy_has_rewritten(acme: Persona, rewritten: str) -> None:
+    tag = acme.book().headers["ETag"].strip('"')
+    given = {"If-Match": rewritten.format(tag)}
+
+    assert patch(acme, {"title": "A"}, **given).status_code == 202
+    is_problem(patch(acme, {"title": "B"}, **given), 412, "precondition_failed")
 
 
 @pytest.mark.parametrize(("changes", "status"), [({}, "pending"), ({"appointment_id": "a"}, "booked")])
