@@ -11,7 +11,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from appointments.requests import InvalidRequest, Text, read
+from appointments.requests import InvalidRequest, Line, read
 
 PAGE_PARAMETERS = [
     OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 100}),
@@ -26,7 +26,7 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     limit: Annotated[int, Field(ge=1, le=100)] = 100
-    cursor: Text | None = None
+    cursor: Line | None = None
 
 
 class Pages(CursorPagination):

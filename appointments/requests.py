@@ -3,7 +3,7 @@ What a valid request leads to is in bookings.py."""
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -26,6 +26,8 @@ from appointments.times import instant, mistakes_of_end, whole_seconds
 from ghl.types import AppointmentStatus, MeetingLocationType, whole_id
 
 Mistakes = list[tuple[str, str]]
+# A booking that nobody could make for a year is not worth keeping for longer.
+MAX_LIFE = timedelta(days=365)
 # An answer is not to outgrow its request by much: a body may hold thousands of unknown fields.
 MOST_MISTAKES = 100
 
@@ -56,10 +58,22 @@ def _moment(text: str) -> str:
     return text
 
 
+# RFC 8259, 6: readers agree on whole numbers up to here.
+MAX_NUMBER = 2**53 - 1
+# Of a custom field with several options.
+MAX_CHOICES = 100
+
+
 def _field_value(value: object) -> object:
     """A custom field's: text, a number, true or false, or several texts."""
+    if isinstance(value, list) and len(value) > MAX_CHOICES:
+        raise ValueError(f"These are more than {MAX_CHOICES} texts.")
+    if isinstance(value, int) and abs(value) > MAX_NUMBER:
+        raise ValueError("This number is too large for JSON's readers (RFC 8259, 6).")
     for text in value if isinstance(value, list) else [value]:
         if isinstance(text, str):
+            if len(text) > MAX_TEXT:
+                raise ValueError(f"A text has at most {MAX_TEXT} characters.")
             _storable(text)
         elif isinstance(value, list) or not isinstance(text, int | float):
             # Pydantic makes a mistake of the request's out of a ValueError alone.
@@ -71,7 +85,10 @@ def _date_time(description: str) -> Any:
     return Field(json_schema_extra={"format": "date-time"}, description=description)
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+# HighLevel names no lengths; these are beyond what its forms and calendars show.
+MAX_LINE, MAX_TEXT = 1_000, 10_000
+Line = Annotated[str, StringConstraints(max_length=MAX_LINE), AfterValidator(_storable)]
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_storable)]
 ShortText = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Time = Annotated[
@@ -140,14 +157,14 @@ class AppointmentFields(Body):
     """What can be wished for when booking and when changing, under HighLevel's names."""
 
     end_time: Time | None = None
-    title: Text | None = None
+    title: Line | None = None
     meeting_location_type: MeetingLocationType | None = None
-    meeting_location_id: Text | None = None
+    meeting_location_id: Line | None = None
     override_location_config: bool | None = None
     appointment_status: AppointmentStatus | None = None
     assigned_user_id: Id | None = None
     description: Text | None = None
-    address: Text | None = None
+    address: Line | None = None
     ignore_date_range: bool | None = None
     to_notify: bool | None = None
     ignore_free_slot_validation: bool | None = None
@@ -188,7 +205,9 @@ class BookingRequest(AppointmentFields):
             ],
         ),
     ] = None
-    expires_at: Annotated[Time | None, Field(description="Stop trying to book then.")] = None
+    expires_at: Annotated[
+        Time | None, Field(description="Stop trying to book then; at most a year ahead.")
+    ] = None
 
 
 class ChangeRequest(AppointmentFields):
@@ -249,8 +268,11 @@ def _whom(body: BookingRequest) -> Mistakes:
 
 
 def _when(body: BookingRequest) -> Mistakes:
-    mistakes = mistakes_of_end(body.start_time, body.end_time) if body.end_time else []
-    return [("/endTime", mistake) for mistake in mistakes]
+    ends = mistakes_of_end(body.start_time, body.end_time) if body.end_time else []
+    mistakes = [("/endTime", mistake) for mistake in ends]
+    if body.expires_at and instant(body.expires_at) > datetime.now(UTC) + MAX_LIFE:
+        mistakes.append(("/expiresAt", f"This is more than {MAX_LIFE.days} days ahead."))
+    return mistakes
 
 
 def _how_often(body: BookingRequest) -> Mistakes:
@@ -276,12 +298,12 @@ class ListQuery(BaseModel):
     )
 
     status: Booking.Status | None = None
-    location_id: Text | None = None
-    calendar_id: Text | None = None
-    contact_id: Text | None = None
-    external_reference: Text | None = None
+    location_id: ShortText | None = None
+    calendar_id: ShortText | None = None
+    contact_id: ShortText | None = None
+    external_reference: ShortText | None = None
     appointment_id: Annotated[
-        Annotated[Text, AfterValidator(whole_id)] | None,
+        Annotated[ShortText, AfterValidator(whole_id)] | None,
         Field(description="HighLevel's id; that of an instance finds its series' booking."),
     ] = None
     start_time_from: Moment | None = None
@@ -289,7 +311,7 @@ class ListQuery(BaseModel):
     created_from: Moment | None = None
     created_to: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Text | None = None
+    cursor: Line | None = None
 
     def filters(self) -> dict[str, Any]:
         """As keyword arguments for a queryset of bookings."""

@@ -4,10 +4,15 @@ Which fields hold times is in requests.py."""
 import re
 from datetime import UTC, datetime
 
-# RFC 3339 with optional seconds, an upper-case T and an upper-case Z: what HighLevel's own examples use.
+# RFC 3339 (5.6) with optional seconds, an upper-case T and an upper-case Z: what HighLevel's own examples use. The
+# ranges stand in the pattern, since Pythons differ in what they read (`+05:75`, `T24:00`). No leap seconds.
 WRITTEN = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?P<fraction>\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)", re.ASCII
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+    r"T(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?P<fraction>\.\d{1,9})?)?"
+    r"(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
+NOT_WRITTEN = "This is not an RFC 3339 time with an offset, such as 2026-06-23T03:30:00+05:30."
 # HighLevel's lists are asked for in milliseconds since 1970.
 YEARS = range(1970, 9999)
 
@@ -15,7 +20,7 @@ YEARS = range(1970, 9999)
 def instant(text: str) -> datetime:
     """The instant that a time names. Raises ValueError for any other text."""
     if not WRITTEN.fullmatch(text):
-        raise ValueError("This is not an ISO 8601 time with an offset, such as 2026-06-23T03:30:00+05:30.")
+        raise ValueError(NOT_WRITTEN)
     try:
         named = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):

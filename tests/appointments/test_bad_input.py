@@ -1,11 +1,17 @@
 """What is no booking request is refused with a problem that says where and why, and nothing is kept of it."""
 
+import itertools
 import json
-from typing import Any
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, get_args
 
 import pytest
+from django.utils import timezone
+from pydantic import BaseModel
 
 from appointments.models import Booking
+from appointments.requests import BookingRequest, ListQuery
 from ghlapp.problems import LARGEST_BODY
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body
 
@@ -55,6 +61,25 @@ def post_raw(acme: Persona, body: bytes | str, content_type: str = "application/
         ("2027-06-23T25:30:00Z", None, "/startTime"),
         ("2027-06-23T03:30:60Z", None, "/startTime"),
         ("2027-06-23T03:30:00+24:00", None, "/startTime"),
+        # Python 3.11 reads the first three, 3.13 the fourth.
+        ("2027-06-23T03:30:00+05:75", None, "/startTime"),
+        ("2027-06-23T03:30:00+05:60", None, "/startTime"),
+        ("2027-06-23T03:30:00-00:99", None, "/startTime"),
+        ("2027-06-23T24:00:00Z", None, "/startTime"),
+        ("2027-06-23T24:00Z", None, "/startTime"),
+        ("2027-06-23T03:60:00Z", None, "/startTime"),
+        ("2016-12-31T23:59:60Z", None, "/startTime"),
+        ("2027-06-00T03:30:00Z", None, "/startTime"),
+        ("2027-06-32T03:30:00Z", None, "/startTime"),
+        ("2027-00-23T03:30:00Z", None, "/startTime"),
+        ("2027-06-23T03Z", None, "/startTime"),
+        ("2027-06-23T03:30:00,0Z", None, "/startTime"),
+        ("2027-06-23T03:30:00.Z", None, "/startTime"),
+        ("2027-06-23T03:30:00.0000000000Z", None, "/startTime"),
+        ("2027-06-23T03:30:00+05", None, "/startTime"),
+        ("2027-06-23T03:30:00+05:30:00", None, "/startTime"),
+        ("2027-W25-3T03:30:00Z", None, "/startTime"),
+        ("2027-06-23T03:30:00\u221205:30", None, "/startTime"),
         ("0000-06-23T03:30:00Z", None, "/startTime"),
         ("0001-01-01T00:00:00+14:00", None, "/startTime"),
         ("9999-12-31T23:59:59-12:00", None, "/startTime"),
@@ -194,6 +219,14 @@ def test_it_takes_fifty_strings_of_metadata(acme: Persona) -> None:
     assert acme.book(booking_body(metadata=metadata)).json()["metadata"] == metadata
 
 
+def test_it_refuses_an_expiry_that_is_more_than_a_year_ahead(acme: Persona) -> None:
+    year = timezone.now() + timedelta(days=365)
+    later, sooner = (f"{year + timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}" for minutes in (1, -1))
+
+    assert pointers(acme.book(booking_body(expiresAt=later))) == ["/expiresAt"]
+    assert acme.book(booking_body(expiresAt=sooner)).status_code == 202
+
+
 def test_it_refuses_an_expiry_that_is_past(acme: Persona) -> None:
     assert pointers(acme.book(booking_body(expiresAt="2021-01-01T00:00:00Z"))) == ["/expiresAt"]
 
@@ -265,6 +298,85 @@ def test_it_refuses_what_no_database_can_keep(acme: Persona, text: str, place: A
     assert pointers(post_raw(acme, body)) == [pointer]
 
 
+def text_fields(model: type[BaseModel], place: str = "") -> Iterator[str]:
+    """Pointers to every field of a body that takes a text, also within others."""
+    for name, field in model.model_fields.items():
+        pointer = f"{place}/{field.alias or name}"
+        for part in (field.annotation, *flat(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                inside = "/0" if "list[" in str(field.annotation) else ""
+                yield from text_fields(part, pointer + inside)
+        if "metadata" in name:
+            yield pointer + "/key"
+        elif not any(
+            isinstance(part, type) and issubclass(part, BaseModel | bool) for part in flat(field.annotation)
+        ):
+            yield pointer
+
+
+def flat(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from flat(part)
+
+
+def with_text(pointer: str, text: str) -> dict[str, Any]:
+    body: dict[str, Any] = booking_body(contact={"email": "a@b.example"}, contactId=None, rrule=None)
+    steps: list[str] = pointer.split("/")[1:]
+    if steps[0] == "contactId":
+        del body["contact"]
+    inner: Any = body
+    for step, following in itertools.pairwise(steps):
+        if isinstance(inner, list):
+            inner.append({"id": "f", "field_value": "x"})
+            inner = inner[0]
+        else:
+            inner = inner.setdefault(step, [] if following == "0" else {})
+    inner[steps[-1]] = text
+    return body
+
+
+TEXT_FIELDS = sorted({*text_fields(BookingRequest)})
+
+
+def test_it_knows_every_field_that_takes_a_text() -> None:
+    assert {
+        "/title", "/description", "/address", "/calendarId", "/startTime", "/expiresAt", "/rrule", "/metadata/key",
+        "/contact/email", "/contact/country", "/contact/customFields/0/field_value", "/contact/customFields/0/key",
+    } <= {*TEXT_FIELDS}  # fmt: skip
+
+
+@pytest.mark.parametrize("pointer", TEXT_FIELDS)
+def test_it_refuses_in_every_field_what_cannot_be_stored_or_has_no_end(acme: Persona, pointer: str) -> None:
+    for text in ("\x00", "a\x00b", "a\ud800b", "\udfff", "x" * 20_000):
+        assert pointers(post_raw(acme, json.dumps(with_text(pointer, text)))) == [pointer], repr(text[:10])
+
+
+@pytest.mark.parametrize(
+    "name", sorted({field.alias or name for name, field in ListQuery.model_fields.items()})
+)
+def test_it_refuses_in_every_filter_what_cannot_be_stored_or_has_no_end(acme: Persona, name: str) -> None:
+    for text in (
+        "\x00",
+        "a\x00b",
+        "x" * 20_000,
+        "9" * 5_000,
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-12:00",
+    ):
+        if text[4:5] == "-" and name.endswith(("Id", "Reference")):
+            continue
+        assert pointers(acme.api.get("/api/v1/bookings", {name: text})) == [f"/{name}"], repr(text[:10])
+
+
+@pytest.mark.parametrize(
+    "text", ["2027-06-23T03:30:00+05:75", "2027-06-23T24:00:00Z", "0001-01-01T00:00:00+14:00", "now"]
+)
+@pytest.mark.parametrize("name", ["createdFrom", "createdTo", "startTimeFrom", "startTimeTo"])
+def test_it_refuses_filters_by_no_time(acme: Persona, name: str, text: str) -> None:
+    assert pointers(acme.api.get("/api/v1/bookings", {name: text})) == [f"/{name}"]
+
+
 @pytest.mark.parametrize("key", ["a\x00b", "a\ud800b"])
 def test_it_refuses_keys_that_no_database_can_keep(acme: Persona, key: str) -> None:
     [pointer] = pointers(post_raw(acme, json.dumps(booking_body(metadata={key: "value"}))))
@@ -314,10 +426,18 @@ def test_it_refuses_a_number_that_is_none(acme: Persona) -> None:
     is_problem(post_raw(acme, body), 400, "invalid_request")
 
 
-def test_it_takes_a_number_of_any_size_where_a_number_may_be(acme: Persona) -> None:
-    contact = {"phone": "+1555", "customFields": [{"id": "f", "field_value": 10**400}]}
-
+def test_it_takes_whole_numbers_that_every_reader_of_json_takes(acme: Persona) -> None:
+    contact = {"email": "a@b.example", "customFields": [{"id": "f", "field_value": 2**53 - 1}]}
     assert acme.book(booking_body(contactId=None, contact=contact)).json()["contact"] == contact
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 10**400])
+def test_it_refuses_numbers_that_some_readers_of_json_round(acme: Persona, number: int) -> None:
+    contact = {"email": "a@b.example", "customFields": [{"id": "f", "field_value": number}]}
+
+    found = pointers(acme.book(booking_body(contactId=None, contact=contact)))
+
+    assert found == ["/contact/customFields/0/field_value"]
 
 
 def test_it_survives_numbers_beyond_all_measure(acme: Persona) -> None:
@@ -361,8 +481,9 @@ def test_it_refuses_a_megabyte(acme: Persona) -> None:
 
 
 def test_it_takes_a_body_of_the_largest_size_and_not_a_byte_more(acme: Persona) -> None:
-    rest = LARGEST_BODY - len(json.dumps(booking_body(description="")))
-    too_large, largest = (json.dumps(booking_body(description="x" * length)) for length in (rest + 1, rest))
+    too_large, largest = (
+        json.dumps(booking_body()).ljust(length) for length in (LARGEST_BODY + 1, LARGEST_BODY)
+    )
 
     is_problem(post_raw(acme, too_large), 413, "body_too_large")
     assert post_raw(acme, largest).status_code == 202

@@ -549,7 +549,15 @@ def test_it_changes_only_what_the_caller_has_seen(acme: Persona) -> None:
 
 @pytest.mark.parametrize(
     "rewritten",
-    ['W/"{}"', '"{}-gzip"', 'W/"{}-gzip"', '"{}--gzip"', '"{};gzip"', '"{}-br"', '"x-gzip", W/"{}-zstd" , "y"'],
+    [
+        'W/"{}"',
+        '"{}-gzip"',
+        'W/"{}-gzip"',
+        '"{}--gzip"',
+        '"{};gzip"',
+        '"{}-br"',
+        '"x-gzip", W/"{}-zstd" , "y"',
+    ],
 )
 def test_it_knows_a_tag_again_that_a_proxy_has_rewritten(acme: Persona, rewritten: str) -> None:
     tag = acme.book().headers["ETag"].strip('"')
