@@ -38,6 +38,7 @@ from appointments.requests import (
     ListQuery,
     booking_request,
     change_request,
+    check_phone,
     list_query,
 )
 from appointments.times import instant
@@ -100,6 +101,7 @@ class BookingList(APIView):
         idempotency_key = headers.idempotency_key(request.headers.get("Idempotency-Key"))
         body = booking_request(request.data)
         location = _location(key_of(request), body.location_id)
+        check_phone(body, location.country)
         wanted = _wanted(body, request.data, idempotency_key)
         try:
             booking, replayed = bookings.request(key_of(request).tenant, location, wanted)

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from appointments import contacts
+from appointments import addresses
 from appointments.models import Booking, BookingQuerySet, ContactMatch, LostCreate, TimelineEntry
 from oauth.models import Account, Agency, Location
 from webhooks.models import Letter, LetterQuerySet
@@ -35,21 +35,20 @@ class Erased:
 
 def erase_contact(location_id: str, *, contact_id: str = "", email: str = "", phone: str = "") -> Erased:
     """Erase what is stored about a contact of a location, who is named by one or more of these."""
-    addresses = {
-        contacts.address(each) for each in ({"email": email}, {"phone": phone}) if any(each.values())
-    }
+    country = Location.objects.filter(pk=location_id).values_list("country", flat=True).first() or ""
+    keys = set(addresses.keys({"email": email, "phone": phone}, country))
     matches = ContactMatch.objects.filter(location_id=location_id)
-    known = matches.filter(address__in=addresses).exclude(contact_id="")
+    known = matches.filter(address__in=keys).exclude(contact_id="")
     ids = {*known.values_list("contact_id", flat=True), *filter(None, [contact_id])}
-    theirs = _bookings_of(location_id, ids, addresses)
+    theirs = _bookings_of(location_id, ids, keys, country)
     # Bookings by an address lead to the contact's id, and that to those that name the id alone.
     ids.update(filter(None, theirs.values_list("contact_id", flat=True)))
-    theirs = _bookings_of(location_id, ids, addresses)
+    theirs = _bookings_of(location_id, ids, keys, country)
     still_open = [str(pk) for pk in theirs.difference(theirs.settled()).values_list("pk", flat=True)]
     events = Letter.objects.filter(location_id=location_id, contact_id__in=ids)
     with transaction.atomic():
         erased = Erased(_erase_bookings(theirs.settled()), _erase_events(events), still_open)
-        matches.filter(Q(contact_id__in=ids) | Q(address__in=addresses)).delete()
+        matches.filter(Q(contact_id__in=ids) | Q(address__in=keys)).delete()
     log.info("Erased a contact of %s: %d bookings, %d events", location_id, erased.bookings, erased.events)
     return erased
 
@@ -86,9 +85,13 @@ def _erase_location(location: Account) -> None:
     log.info("Erased what %s left: %d bookings, %d events", location.pk, bookings, events)
 
 
-def _bookings_of(location_id: str, ids: Collection[str], addresses: Collection[str]) -> BookingQuerySet:
+def _bookings_of(location_id: str, ids: Collection[str], keys: set[str], country: str) -> BookingQuerySet:
     named = Booking.objects.filter(location_id=location_id, contact__isnull=False).only("contact")
-    by_address = [each.pk for each in named.iterator() if contacts.address(each.contact or {}) in addresses]
+    by_address = [
+        each.pk
+        for each in named.iterator()
+        if not keys.isdisjoint(addresses.keys(each.contact or {}, country))
+    ]
     theirs = Q(contact_id__in=[each for each in ids if each]) | Q(pk__in=by_address)
     return Booking.objects.filter(theirs, location_id=location_id, erased_at__isnull=True)
 

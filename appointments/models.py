@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q, Subquery
 from django.db.models.functions import Cast, Greatest, Now
 
+from appointments.addresses import MAX_KEY_LENGTH
 from oauth.models import FOREVER, ID_LENGTH, ApiKey, Location, Tenant, Token, Upstream, unbraked
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -390,15 +391,18 @@ class TimelineEntry(models.Model):
 
 
 class ContactMatch(models.Model):
-    """The contact that an e-mail or phone led to in a location; its lease makes one booking at a time look (rule 16).
-
-    `digest` is of the whole contact as asked for: another name under the same e-mail is upserted again.
+    """The contact that an e-mail address or phone number led to in a location; its lease makes one booking at a time
+    look for it (rule 16). How leases are taken is in contact_leases.py.
     """
 
     location = models.ForeignKey(Location, models.CASCADE, related_name="+", db_index=False)
-    address = models.CharField(max_length=320)
+    # As addresses.py writes it.
+    address = models.CharField(max_length=MAX_KEY_LENGTH)
+    # Of the whole contact as HighLevel was given it, where it was to be updated.
     digest = models.BinaryField(max_length=32, null=True)
     contact_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    # When HighLevel knew nobody of this address, since which none was created either.
+    absent_at = models.DateTimeField(null=True, blank=True)
     claimed_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -406,19 +410,3 @@ class ContactMatch(models.Model):
 
     def __str__(self) -> str:
         return f"contact match of {self.location_id}"
-
-    @classmethod
-    def lease(cls, location_id: str, address: str, lease_for: timedelta) -> "ContactMatch | None":
-        """The match, for this caller alone until `release` or the end of the lease; None while another has it."""
-        match, _ = cls.objects.get_or_create(location_id=location_id, address=address)
-        free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=Now())
-        mine = cls.objects.filter(free, pk=match.pk).update(claimed_until=Now() + lease_for)
-        if not mine:
-            return None
-        match.refresh_from_db()
-        return match
-
-    def release(self, **found: Any) -> None:
-        """Give the lease back with what was found; nothing where it has ended and is another's by now."""
-        mine = ContactMatch.objects.filter(pk=self.pk, claimed_until=self.claimed_until)
-        mine.update(claimed_until=None, **found)

@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 from rest_framework.exceptions import APIException
 
-from appointments import recurrence
+from appointments import addresses, contact_fields, recurrence
 from appointments.answers import untitled
 from appointments.models import Booking, first_id_of
 from appointments.times import instant, mistakes_of_end, whole_seconds
@@ -129,25 +129,57 @@ class CustomField(Body):
 
 
 class ContactDetails(Body):
-    """Whom to find or create in HighLevel, by e-mail or phone. No tags: HighLevel would replace all there are."""
+    """Whom to find in HighLevel by e-mail, then by phone, and to create where neither leads to anybody.
+
+    A contact that is found stays as it is, unless `updateExisting` says otherwise. Where e-mail and phone lead to two
+    contacts, the e-mail's is taken. No tags: HighLevel would replace all there are.
+    """
 
     name: ShortText | None = None
     first_name: ShortText | None = None
     last_name: ShortText | None = None
-    email: Annotated[ShortText, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    phone: Annotated[ShortText, StringConstraints(pattern=r"^\+?[0-9 ()./-]*[0-9][0-9 ()./-]*$")] | None = (
-        None
-    )
+    email: Annotated[
+        Annotated[
+            ShortText,
+            StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$"),
+            AfterValidator(addresses.check_email),
+        ]
+        | None,
+        Field(description="One address, additional ones of a contact too.", examples=["asha@example.com"]),
+    ] = None
+    phone: Annotated[
+        Annotated[str, StringConstraints(max_length=64, pattern=r"^\+?[0-9 ()./-]*[0-9][0-9 ()./-]*$")]
+        | None,
+        Field(
+            description=(
+                "One number, additional ones of a contact too; without + and a country's code it is taken as one of "
+                "the location's country. Reaches HighLevel in E.164."
+            ),
+            examples=["+13125550100"],
+        ),
+    ] = None
+    update_existing: Annotated[
+        bool | None,
+        Field(
+            description=(
+                "Have HighLevel overwrite a contact that is found with what is given here, its main e-mail address "
+                "and phone number too, also where it was found by an additional one."
+            )
+        ),
+    ] = None
     gender: ShortText | None = None
     address1: ShortText | None = None
     city: ShortText | None = None
     state: ShortText | None = None
     postal_code: ShortText | None = None
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
-    website: ShortText | None = None
-    timezone: ShortText | None = None
+    country: (
+        Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(contact_fields.check_country)]
+        | None
+    ) = None
+    website: Annotated[ShortText, AfterValidator(contact_fields.check_website)] | None = None
+    timezone: Annotated[ShortText, AfterValidator(contact_fields.check_timezone)] | None = None
     company_name: ShortText | None = None
-    date_of_birth: ShortText | None = None
+    date_of_birth: Annotated[ShortText, AfterValidator(contact_fields.check_birthday)] | None = None
     source: ShortText | None = None
     assigned_to: Id | None = None
     custom_fields: Annotated[list[CustomField], Field(max_length=100)] | None = None
@@ -265,6 +297,19 @@ def _whom(body: BookingRequest) -> Mistakes:
     if body.contact and not (body.contact.email or body.contact.phone):
         return [("/contact", "A contact needs an e-mail or a phone to be found by.")]
     return []
+
+
+def check_phone(body: BookingRequest, country: str) -> None:
+    """Whether the contact's phone number is one in a location of that country (or of none known).
+
+    Raises InvalidRequest.
+    """
+    if body.contact is None or body.contact.phone is None:
+        return
+    try:
+        addresses.check_phone(body.contact.phone, country)
+    except ValueError as error:
+        raise InvalidRequest(("/contact/phone", str(error))) from None
 
 
 def _when(body: BookingRequest) -> Mistakes:

@@ -34,8 +34,16 @@ def slots(data: Json) -> list[str]:
     return [slot for day in days for slot in texts(mapping(day).get("slots"))]
 
 
+def found_contact(data: Json) -> Contact | None:
+    """The `contact` that a search found; None where it is null or left out."""
+    record = data.get("contact")
+    if record is None:
+        return None
+    return Contact.from_wire(mapping(record), trace_id=text(data, "traceId"))
+
+
 def contact(data: Json) -> Contact:
-    """The upserted `contact`."""
+    """The `contact` that was created or upserted."""
     record = _unwrapped(data, "contact")
     return Contact.from_wire(record, created=flag(data, "new"), trace_id=text(data, "traceId"))
 

@@ -219,8 +219,37 @@ class Client:
 
     # Contacts and locations
 
+    def search_duplicate(
+        self,
+        token: str,
+        *,
+        location_id: str,
+        email: str | None = None,
+        number: str | None = None,
+        calls: Calls = None,
+    ) -> Contact | None:
+        """The contact of this e-mail address or phone number, also where it is an additional one; None without any.
+
+        A contact created in the last ten seconds or so may not be found yet.
+        https://marketplace.gohighlevel.com/docs/ghl/contacts/get-duplicate-contact
+        """
+        query = {"locationId": location_id, "email": email, "number": number}
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._line.ask(
+            endpoints.SEARCH_DUPLICATE, answers.found_contact, token=token, query=given, calls=calls
+        )
+
+    def create_contact(self, token: str, body: Body, *, calls: Calls = None) -> Contact:
+        """Create a contact. Raises `DuplicateContact` where the location has it and allows no second one.
+
+        https://marketplace.gohighlevel.com/docs/ghl/contacts/create-contact
+        """
+        return self._line.ask(endpoints.CREATE_CONTACT, answers.contact, token=token, body=body, calls=calls)
+
     def upsert_contact(self, token: str, body: Body, *, calls: Calls = None) -> Contact:
-        """Find or create a contact by its e-mail or phone. `tags` are a ValueError: they replace all others.
+        """Find or create a contact by its e-mail or phone, and overwrite what it has, the main e-mail address too.
+
+        `tags` are a ValueError: they replace all others.
 
         https://marketplace.gohighlevel.com/docs/ghl/contacts/upsert-contact
         """

@@ -65,5 +65,7 @@ FREE_SLOTS = Endpoint(
 CONTACT_APPOINTMENTS = Endpoint(
     "GET", "/contacts/{}/appointments", OTHERS, ContactNotFound, scope="contacts.readonly"
 )
+SEARCH_DUPLICATE = Endpoint("GET", "/contacts/search/duplicate", OTHERS, scope="contacts.readonly")
+CREATE_CONTACT = Endpoint("POST", "/contacts/", OTHERS, scope="contacts.write")  # with its slash
 UPSERT_CONTACT = Endpoint("POST", "/contacts/upsert", OTHERS, scope="contacts.write")
 GET_LOCATION = Endpoint("GET", "/locations/{}", OTHERS, LocationForbidden, scope="locations.readonly")

@@ -19,6 +19,7 @@ No wire format and no retrying here.
      │  ├ AssignedUserRequired
      │  ├ AssignedUserInvalid
      │  ├ AppointmentNotFound
+     │  ├ DuplicateContact     the location has a contact of this e-mail or phone
      │  ├ InvalidRequest       every other 4xx
      │  ├ AccessRefused        until somebody reconnects or upgrades
      │  │  ├ ScopeMissing
@@ -160,6 +161,12 @@ class AssignedUserInvalid(Refused):
 
 class AppointmentNotFound(Refused):
     """The appointment does not exist."""
+
+
+class DuplicateContact(Refused):
+    """The location has a contact of this e-mail or phone already: `contact_id`, where HighLevel names it."""
+
+    contact_id: str | None = None
 
 
 class InvalidRequest(Refused):

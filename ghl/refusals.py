@@ -67,6 +67,7 @@ RESOURCE = (
         r"\b(event|appointment)( with)?( id)?\b.{0,100}(not found|is invalid|does(n't| not) exist)",
         errors.AppointmentNotFound,
     ),
+    _row(NO, r"\bduplicated? contacts?\b", errors.DuplicateContact),
     _row(
         NO,
         r"\bcontact( with)?( id)?\b.{0,100}(not found|is invalid|does(n't| not) exist)",
@@ -112,7 +113,10 @@ def from_response(
     message = (shown(said) if status >= 300 else "") or f"HTTP {status}"
     if status == 429:
         return _rate_limited(message, lower, facts)
-    return _meaning(status, said, data is not None, kind, not_found)(message, **facts)
+    error = _meaning(status, said, data is not None, kind, not_found)(message, **facts)
+    if isinstance(error, errors.DuplicateContact):
+        error.contact_id = text(mapping((data or {}).get("meta")), "contactId")
+    return error
 
 
 def _meaning(

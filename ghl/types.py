@@ -27,6 +27,18 @@ from .reading import (
 
 MeetingLocationType = Literal["custom", "zoom", "gmeet", "phone", "address", "ms_teams", "google"]
 AppointmentStatus = Literal["new", "confirmed", "cancelled", "showed", "noshow", "invalid"]
+# The countries HighLevel knows. https://marketplace.gohighlevel.com/docs/ghl/locations/create-location
+_COUNTRIES = """
+    AD AE AF AG AI AL AM AN AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BM BN BO BR BS BT BV BW BY
+    BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK
+    FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ
+    IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG
+    MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH
+    PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR ST SV SX SY SZ
+    TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA
+    ZM ZW
+"""
+COUNTRIES = frozenset(_COUNTRIES.split())
 MEETING_LOCATION_TYPES: tuple[str, ...] = get_args(MeetingLocationType)
 APPOINTMENT_STATUSES: tuple[str, ...] = get_args(AppointmentStatus)
 
@@ -288,7 +300,7 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """The contact an upsert found or made; `created` is None where HighLevel does not say."""
+    """The contact that was found or created; `created` is None where HighLevel does not say."""
 
     id: str
     location_id: str | None = None
@@ -303,18 +315,26 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class LocationDetails:
-    """A sub-account. `timezone` is an IANA name as HighLevel has it."""
+    """A sub-account. `timezone` is an IANA name as HighLevel has it, `country` two letters."""
 
     id: str
     name: str | None = None
     timezone: str | None = None
     company_id: str | None = None
     trace_id: str | None = None
+    country: str | None = None
 
     @classmethod
     def from_wire(cls, data: Json, *, trace_id: str | None = None) -> Self:
         """From the record itself. ValueError without an id."""
-        return cls(_id(data), text(data, "name"), text(data, "timezone"), text(data, "companyId"), trace_id)
+        return cls(
+            id=_id(data),
+            name=text(data, "name"),
+            timezone=text(data, "timezone"),
+            company_id=text(data, "companyId"),
+            trace_id=trace_id,
+            country=text(data, "country"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

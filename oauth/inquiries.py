@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ghl.errors import LocationForbidden, Refused
 from ghl.types import Call, InstalledLocation, InstallPage, LocationDetails
-from oauth import calling, upstream, vault
+from oauth import calling, installs, upstream, vault
 from oauth.keeping import NeedsReconnect, TokenUnavailable
 from oauth.minting import AT_ONCE, IN_TURN
 from oauth.models import Account, Agency, Location, Token
@@ -61,11 +61,13 @@ def is_reached(location: Location) -> bool | None:
         return upstream.client().get_location(token, location.pk, calls=calls)
 
     try:
-        calling.ask(vault.LocationTokens(location.pk), location, AT_ONCE, ask)
+        details = calling.ask(vault.LocationTokens(location.pk), location, AT_ONCE, ask)
     except LocationForbidden:
         return False
     except (NeedsReconnect, Refused):
         return None
+    # Those that came with their agency have been described by nothing else.
+    location.learn(**installs.described(location, details))
     return True
 
 

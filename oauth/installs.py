@@ -237,7 +237,7 @@ def connect_private(location_id: str, token: str) -> Location:
         location.connect(
             agency=_agency_of(location, details.company_id),
             came_with_agency=False,
-            **_described(location, details),
+            **described(location, details),
             scopes_refused=[],
             check_due_at=Now() + until_next_check(),
             **NOT_MINTING,
@@ -258,7 +258,7 @@ def until_next_check() -> timedelta:
 
 
 def describe(location: Location) -> None:
-    """Fetch the location's name and time zone for people to read; without them everything works the same."""
+    """Fetch the location's name, time zone and country; without them everything works nearly the same."""
     try:
         details = authorized(
             vault.LocationTokens(location.pk),
@@ -267,11 +267,14 @@ def describe(location: Location) -> None:
     except (HighLevelError, keeping.TokenUnavailable) as error:
         log.warning("The name of location %s could not be read: %s", location.pk, error)
         return
-    location.learn(**_described(location, details))
+    location.learn(**described(location, details))
 
 
-def _described(location: Location, details: LocationDetails) -> dict[str, str]:
+def described(location: Location, details: LocationDetails) -> dict[str, str]:
+    """What HighLevel says of a location, as columns; what it leaves out stays."""
+    country = (details.country or "").upper()
     return {
         "name": (details.name or location.name)[:255],
         "timezone": (details.timezone or location.timezone)[:64],
+        "country": country if len(country) == 2 else location.country,
     }

@@ -240,6 +240,8 @@ class Location(Account):
     # Whether it was installed with its agency: then it goes with the agency too.
     came_with_agency = models.BooleanField(default=False)
     timezone = models.CharField(max_length=64, blank=True)
+    # ISO 3166-1 alpha-2; that of phone numbers without one.
+    country = models.CharField(max_length=2, blank=True)
     # Its token is to be asked for with the agency's: from when, who is at it since when, how often in vain.
     mint_due_at = models.DateTimeField(null=True, blank=True)
     mint_started_at = models.DateTimeField(null=True, blank=True)

@@ -70,6 +70,7 @@ ROUTES = (
     Route("GET", "/calendars/", calendars.listing, "list_calendars", _READ_CALENDARS),
     Route("GET", "/calendars/<calendar_id>", calendars.read, "get_calendar", _READ_CALENDARS),
     Route("GET", "/calendars/<calendar_id>/free-slots", calendars.free_slots, "free_slots", _READ_CALENDARS),
+    Route("POST", "/contacts/", contacts.create, "create_contact", Gate("contacts.write")),
     Route("POST", "/contacts/upsert", contacts.upsert, "upsert_contact", Gate("contacts.write")),
     Route("GET", "/contacts/search/duplicate", contacts.search_duplicate, "search_duplicate", _READ_CONTACTS),
     Route("GET", "/contacts/<contact_id>", contacts.read, "get_contact", _READ_CONTACTS),

@@ -63,7 +63,7 @@ def location(call: Call) -> Response:
         "name": found.name,
         "address": found.address,
         "timezone": found.timezone,
-        "country": "US",
+        "country": found.country,
     }
     return answer({"location": shape, "traceId": trace_id()})
 

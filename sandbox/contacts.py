@@ -1,15 +1,16 @@
-"""The contact endpoints: upsert, read, search for a duplicate, a contact's appointments.
+"""The contact endpoints: create, upsert, read, search for a duplicate, a contact's appointments.
 
 Not here: whether a contact may be booked (appointments.py).
 """
 
 import re
+from datetime import datetime, timedelta
 from typing import Any
 
 from werkzeug import Response
 
 from sandbox import shapes, times
-from sandbox.answers import answer, refusal, trace_id
+from sandbox.answers import Refusal, answer, refusal, trace_id
 from sandbox.calls import Call
 from sandbox.gates import own
 from sandbox.records import Contact
@@ -38,18 +39,37 @@ _UPSERT = {
     "customFields": Field("array"),
     "createNewIfDuplicateAllowed": Field("boolean"),
 }
+_CREATE = {name: field for name, field in _UPSERT.items() if name != "createNewIfDuplicateAllowed"}
 _NOT_KEPT = frozenset({"locationId", "createNewIfDuplicateAllowed", "inboundDndSettings", "customFields"})
-_NOT_DIGITS = re.compile(r"[^\d]")
+_NOT_PHONE = re.compile(r"[^\d+]")
+# A field, what holds the additional ones, and how two values are compared.
+_EMAIL = ("email", "additionalEmails", str.lower)
+_PHONE = ("phone", "additionalPhones", lambda phone: _NOT_PHONE.sub("", phone))
+
+
+def create(call: Call) -> Response:
+    check(call.body, _CREATE)
+    given, location_id = _given(call), call.body["locationId"]
+    if not call.world.settings.duplicate_contacts_allowed:
+        for field in ("email", "phone"):
+            if found := _match(call.world, location_id, **{field: given.get(field)}):
+                raise _duplicate(found, field)
+    contact = call.world.add_contact(location_id, **given)
+    return answer({"contact": _shape(contact), "traceId": trace_id()}, 201)
+
+
+def _duplicate(contact: Contact, field: str) -> Refusal:
+    meta = {"contactId": contact.id, "contactName": contact.name, "matchingField": field}
+    message = "This location does not allow duplicated contacts."
+    return Refusal(400, {"statusCode": 400, "message": message, "meta": meta, "traceId": trace_id()})
 
 
 def upsert(call: Call) -> Response:
     check(call.body, _UPSERT)
-    given = {name: value for name, value in call.body.items() if name not in _NOT_KEPT and value is not None}
-    given |= _split_name(given)
-    location_id = call.body["locationId"]
+    given, location_id = _given(call), call.body["locationId"]
     found = None
     if not call.body.get("createNewIfDuplicateAllowed"):
-        found = _match(call.world, location_id, given.get("email"), given.get("phone"))
+        found = _match(call.world, location_id, email=given.get("email"), phone=given.get("phone"))
     if found is None:
         contact = call.world.add_contact(location_id, **given)
     else:
@@ -70,7 +90,14 @@ def appointments(call: Call) -> Response:
 def search_duplicate(call: Call) -> Response:
     check(call.query, {"locationId": Field(required=True)}, strict=False)
     # The phone goes by `number`; what is sent as `phone` finds nothing, here as there.
-    found = _match(call.world, call.query["locationId"], call.query.get("email"), call.query.get("number"))
+    found = _match(
+        call.world,
+        call.query["locationId"],
+        email=call.query.get("email"),
+        phone=call.query.get("number"),
+        # Of all the ways to a contact the search alone goes by an index that is behind.
+        until=call.world.clock.now() - timedelta(seconds=call.world.settings.list_lag_seconds),
+    )
     return answer({"contact": _shape(found) if found else None, "traceId": trace_id()})
 
 
@@ -83,23 +110,35 @@ def _contact(call: Call) -> Contact:
     return contact
 
 
-def _match(world: World, location_id: str, email: Any, phone: Any) -> Contact | None:
-    """By e-mail first, then by phone; with neither nobody matches."""
+def _given(call: Call) -> dict[str, Any]:
+    given = {name: value for name, value in call.body.items() if name not in _NOT_KEPT and value is not None}
+    return given | _split_name(given)
+
+
+def _match(
+    world: World, location_id: str, *, email: Any = None, phone: Any = None, until: datetime | None = None
+) -> Contact | None:
+    """By e-mail first, then by phone, additional ones too; with neither nobody matches."""
     contacts = world.contacts_by_location.get(location_id, [])
-    for wanted, field, normal in ((email, "email", str.lower), (phone, "phone", _digits)):
+    for wanted, (field, others, normal) in ((email, _EMAIL), (phone, _PHONE)):
         for contact in contacts if wanted else ():
-            if normal(str(contact.details.get(field, ""))) == normal(str(wanted)):
+            if until is not None and contact.added_at > until:
+                continue
+            if normal(str(wanted)) in map(normal, _values(contact, field, others)):
                 return contact
     return None
 
 
-def _digits(phone: str) -> str:
-    return _NOT_DIGITS.sub("", phone)
+def _values(contact: Contact, field: str, others: str) -> list[str]:
+    """A field's value and the additional ones, which HighLevel keeps as objects of the same field."""
+    additional: Any = contact.details.get(others) or []
+    given = [contact.details.get(field), *(each.get(field) for each in additional)]
+    return [str(each) for each in given if each]
 
 
 def _overwrite(world: World, contact: Contact, given: dict[str, Any]) -> Contact:
-    """What is given replaces what was, tags too; a phone that is somebody else's is dropped in silence."""
-    phones_owner = _match(world, contact.location_id, None, given.get("phone"))
+    """What is given replaces what was, tags and main e-mail address too; another's phone is dropped in silence."""
+    phones_owner = _match(world, contact.location_id, phone=given.get("phone"))
     if phones_owner not in (None, contact):
         given = {name: value for name, value in given.items() if name != "phone"}
     contact.details |= given

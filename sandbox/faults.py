@@ -42,6 +42,7 @@ Operation = Literal[
     "list_calendars",
     "get_calendar",
     "free_slots",
+    "create_contact",
     "upsert_contact",
     "search_duplicate",
     "get_contact",

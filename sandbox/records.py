@@ -46,6 +46,7 @@ class Location:
     company_id: str
     name: str
     timezone: str
+    country: str = "US"
     active: bool = True
     address: str = "47 W 13th St, New York, NY 10011, USA"
     # As of a company, and whether it was installed here ("Location") or came with the company ("Company").
@@ -86,7 +87,8 @@ class Calendar:
 class Contact:
     id: str
     location_id: str
-    # HighLevel's own names (firstName, email, tags, …), as upsert received them.
+    # HighLevel's own names (firstName, email, tags, …), as upsert received them; additionalEmails and
+    # additionalPhones as lists of {"email"} and {"phone"}.
     details: dict[str, object]
     added_at: datetime
     updated_at: datetime

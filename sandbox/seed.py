@@ -30,7 +30,7 @@ THIRD_CONTACT = "seD4PfOuKoVMLkEZqohJ"
 def plant(world: "World") -> None:
     world.add_company("Marketplace Demo Agency", id=COMPANY)
 
-    world.add_location("Chai & Co. Bengaluru", timezone="Asia/Kolkata", id=LOCATION)
+    world.add_location("Chai & Co. Bengaluru", timezone="Asia/Kolkata", country="IN", id=LOCATION)
     world.add_user(LOCATION, "Asha Rao", id=USER)
     world.add_calendar(LOCATION, "Discovery call", team=(USER,), id=CALENDAR)
     world.add_contact(LOCATION, id=CONTACT, firstName="Ravi", lastName="Iyer", email="ravi@example.com")
@@ -47,7 +47,7 @@ def plant(world: "World") -> None:
         phone="+13125550132",
     )
 
-    world.add_location("سبا النخيل Dubai", timezone="Asia/Dubai", id=THIRD_LOCATION)
+    world.add_location("سبا النخيل Dubai", timezone="Asia/Dubai", country="AE", id=THIRD_LOCATION)
     world.add_user(THIRD_LOCATION, "Layla Haddad", id=THIRD_USER)
     world.add_calendar(THIRD_LOCATION, "Massage", team=(THIRD_USER,), slot_minutes=60, id=THIRD_CALENDAR)
     world.add_contact(THIRD_LOCATION, id=THIRD_CONTACT, firstName="مريم", phone="+971501234567")

@@ -47,10 +47,13 @@ class Settings:
     refresh_grace_seconds: float = 30.0
     code_seconds: float = 60.0
     latency_seconds: float = 0.0
+    # How far the lists of events, and the search for contacts, are behind.
     list_lag_seconds: float = 0.0
     # Whether a contact's own list writes dateAdded and dateUpdated without an offset, to the second, as the official
     # schema's examples do.
     bare_contact_dates: bool = True
+    # Of all locations: HighLevel's "Allow Duplicate Contact".
+    duplicate_contacts_allowed: bool = False
     # False leaves companyId and userId out of the letter about a company's new location, as HighLevel may.
     future_installs_named: bool = True
     # Space separated; None grants whatever the install link asks for.

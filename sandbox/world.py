@@ -74,12 +74,13 @@ class World(Population):
         *,
         company_id: str | None = None,
         timezone: str = "UTC",
+        country: str = "US",
         id: str | None = None,  # noqa: A002
     ) -> Location:
         """Without a company: of the first there is. Installed with the company where that chose so."""
         with self.lock:
             company = self.companies[company_id or next(iter(self.companies))]
-            location = Location(id or new_id(), company.id, name, timezone)
+            location = Location(id or new_id(), company.id, name, timezone, country)
             self.locations[location.id] = location
             self._locations_by_company[company.id].append(location)
             installs.arrive(self, location)

@@ -109,10 +109,10 @@ def test_it_lets_nothing_leave_while_its_worker_waits_for_a_token(acme: Persona,
 
 @pytest.mark.django_db(transaction=True)
 def test_it_lets_nothing_leave_while_its_worker_makes_the_contact(acme: Persona, highlevel: World) -> None:
-    order(highlevel, "hang_after", "upsert_contact", seconds=0.4)
+    order(highlevel, "hang_after", "create_contact", seconds=0.4)
     acme.book(booking_body(contactId=None, contact={"email": "a@b.example"}))
     with beside():
-        until(lambda: calls(highlevel, "upsert_contact"))
+        until(lambda: calls(highlevel, "create_contact"))
         cancel(acme)
 
     assert calls(highlevel) == 0

@@ -39,7 +39,14 @@ PROFILE = settings(
 SLOTS = tuple(f"2027-06-23T{hour:02}:00:00+05:30" for hour in (10, 12))
 TITLES = ("A", "B")
 WRITES = ("create_appointment", "update_appointment")
-ASKED = (*WRITES, "get_appointment", "list_events", "contact_appointments", "upsert_contact")
+ASKED = (
+    *WRITES,
+    "get_appointment",
+    "list_events",
+    "contact_appointments",
+    "search_duplicate",
+    "create_contact",
+)
 # The hanging ones cost real time.
 KINDS = (
     "error_500_before", "error_500_after", "cut_before", "cut_after", "html_502", "half_body",

@@ -21,7 +21,8 @@ Stroke = Callable[[Stack, Random], None]
 OTHER_OPERATIONS = (
     "list_events",
     "contact_appointments",
-    "upsert_contact",
+    "search_duplicate",
+    "create_contact",
     "update_appointment",
     "get_appointment",
 )
