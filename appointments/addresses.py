@@ -28,7 +28,7 @@ def check_email(text: str) -> str:
     if unicodedata.normalize("NFKC", text) != unicodedata.normalize("NFC", text):
         raise ValueError("An e-mail address holds no full-width or other compatibility characters.")
     try:
-        validate_email(text, check_deliverability=False)
+        validate_email(text, check_deliverability=False, strict=True)
     except EmailNotValidError as error:
         raise ValueError(f"This is no e-mail address: {error}") from None
     return text

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from appointments.models import Booking
 from appointments.requests import BookingRequest, ListQuery
 from ghlapp.problems import LARGEST_BODY
-from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body
+from oauth.models import Location
+from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body, only_booking, work_once
 
 PROBLEM = "application/problem+json"
 RECURRING = {"ignoreFreeSlotValidation": True}
@@ -168,16 +169,16 @@ def test_it_refuses_fields_it_does_not_know(acme: Persona, changes: dict[str, An
         ({"phone": ""}, "/contact/phone"),
         ({"phone": "+"}, "/contact/phone"),
         ({"phone": "call me"}, "/contact/phone"),
-        ({"phone": "+1555", "country": "Germany"}, "/contact/country"),
-        ({"phone": "+1555", "name": 7}, "/contact/name"),
-        ({"phone": "+1555", "customFields": {}}, "/contact/customFields"),
-        ({"phone": "+1555", "customFields": [{"id": "f"}]}, "/contact/customFields/0/field_value"),
+        ({"phone": "+13125550100", "country": "Germany"}, "/contact/country"),
+        ({"phone": "+13125550100", "name": 7}, "/contact/name"),
+        ({"phone": "+13125550100", "customFields": {}}, "/contact/customFields"),
+        ({"phone": "+13125550100", "customFields": [{"id": "f"}]}, "/contact/customFields/0/field_value"),
         (
-            {"phone": "+1555", "customFields": [{"id": "f", "field_value": {"a": 1}}]},
+            {"phone": "+13125550100", "customFields": [{"id": "f", "field_value": {"a": 1}}]},
             "/contact/customFields/0/field_value",
         ),
         (
-            {"phone": "+1555", "customFields": [{"id": "f", "field_value": ["a", 1]}]},
+            {"phone": "+13125550100", "customFields": [{"id": "f", "field_value": ["a", 1]}]},
             "/contact/customFields/0/field_value",
         ),
     ],
@@ -186,6 +187,94 @@ def test_it_refuses_contacts_that_cannot_be_found_or_made(
     acme: Persona, contact: dict[str, Any], pointer: str
 ) -> None:
     assert pointers(acme.book(booking_body(contactId=None, contact=contact))) == [pointer]
+
+
+NOT_ONE_EMAIL = (
+    "a\u200b@b.example", "a@b\u200d.example", "\u202ea@b.example", "a\ufeff@b.example", "a\u00a0@b.example",
+    "a\u00ad@b.example", "a\x01@b.example", "\uff41@b.example", "a@\uff42.example", "\ufb01@b.example",
+    "\ufdfa" * 20 + "@b.example", "Asha <a@b.example>", "<a@b.example>", "a@b.example,c@d.example",
+    "a@b.example;c@d.example", "a@b", "a@.example", "a..b@c.example", "a@b.example@c.example",
+    "\u0130" * 240 + "@b.example", "\u0390" * 65 + "@b.example", "a@" + "b" * 64 + ".example",
+    "a@" + ".".join(["b" * 60] * 4) + ".b.example.example",
+)  # fmt: skip
+NO_PHONE = (
+    "8567805758 / 6097744077", "5551234 / 5551235", "+1555", "+", "()", "- / -", "+999123456789", "12345", "1" * 40,
+    "+13125550100\u200b", "\uff18\uff11\uff12\uff13\uff11\uff13\uff13\uff13\uff18\uff12", "+1 312 555 0100 x5",
+    "\u0669\u0661\u0668\u0661\u0662\u0663\u0661\u0663\u0663\u0663\u0668\u0662", "+1+3125550100",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("email", each) for each in NOT_ONE_EMAIL),
+        *(("phone", each) for each in NO_PHONE),
+        ("country", "ZZ"),
+        ("timezone", "Moon/Crater"),
+        ("timezone", "asia/kolkata"),
+        ("dateOfBirth", "1990-02-30"),
+        ("dateOfBirth", "25-09-1990"),
+        ("dateOfBirth", "1990-09/25"),
+        ("dateOfBirth", "soon"),
+        ("website", "javascript:alert(1)"),
+        ("website", "no website"),
+        ("website", "http://[bad"),
+        ("updateExisting", "true"),
+    ],
+)
+def test_it_refuses_what_cannot_be_a_contacts(acme: Persona, name: str, value: str) -> None:
+    contact = {"email": "a@b.example", name: value}
+
+    assert pointers(acme.book(booking_body(contactId=None, contact=contact))) == [f"/contact/{name}"]
+
+
+@pytest.mark.parametrize(("country", "status"), [("IN", 202), ("US", 400), ("", 202)])
+def test_it_takes_a_national_number_of_the_locations_country(
+    acme: Persona, country: str, status: int
+) -> None:
+    Location.objects.filter(pk=acme.location.pk).update(country=country)
+
+    answer = acme.book(booking_body(contactId=None, contact={"phone": "081231 33382"}))
+
+    assert answer.status_code == status
+    assert status == 202 or pointers(answer) == ["/contact/phone"]
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        # What a lower-case or case-folded form is longer of.
+        {"email": "İ" * 64 + "@b.example"},
+        {"email": "ΐ" * 64 + "@b.example"},
+        {"email": "ß" * 64 + "@" + "b" * 60 + ".example"},
+        {"email": "a+b.c@Bücher.example"},
+        {"phone": "+1 (312) 555-0100"},
+        {"phone": "+44 (0) 20 7946 0958"},
+        {"phone": "00918123133382"},
+        {
+            "email": "a@b.example",
+            "dateOfBirth": "09/25/1990",
+            "website": "tesla.com",
+            "timezone": "Asia/Calcutta",
+        },
+        {"email": "a@b.example", "dateOfBirth": "1990_09_25", "website": "https://www.tesla.com/a?b=c"},
+    ],
+)
+def test_it_books_for_every_contact_that_it_accepts(acme: Persona, contact: dict[str, str]) -> None:
+    assert acme.book(booking_body(contactId=None, contact=contact)).status_code == 202
+
+    work_once()
+
+    assert (only_booking().status, only_booking().crashes) == ("booked", 0)
+
+
+def test_it_books_for_a_contact_that_was_accepted_before_it_was_checked(acme: Persona) -> None:
+    acme.book(booking_body(contactId=None, contact={"email": "a@b.example"}))
+    Booking.objects.update(contact={"email": "İ" * 240 + "@b.example", "phone": "8567805758 / 6097744077"})
+
+    work_once()
+
+    assert (only_booking().status, only_booking().crashes) == ("booked", 0)
 
 
 def test_it_refuses_a_contact_beside_a_contact_id(acme: Persona) -> None:
@@ -279,14 +368,14 @@ def test_it_refuses_an_rrule_that_is_none(acme: Persona, rrule: str) -> None:
         (
             lambda text: {
                 "contactId": None,
-                "contact": {"phone": "+1555", "customFields": [{"id": "f", "field_value": text}]},
+                "contact": {"phone": "+13125550100", "customFields": [{"id": "f", "field_value": text}]},
             },
             "/contact/customFields/0/field_value",
         ),
         (
             lambda text: {
                 "contactId": None,
-                "contact": {"phone": "+1555", "customFields": [{"id": "f", "field_value": [text]}]},
+                "contact": {"phone": "+13125550100", "customFields": [{"id": "f", "field_value": [text]}]},
             },
             "/contact/customFields/0/field_value",
         ),
@@ -420,7 +509,7 @@ def test_it_says_what_an_empty_body_lacks(acme: Persona, body: bytes) -> None:
 
 
 def test_it_refuses_a_number_that_is_none(acme: Persona) -> None:
-    contact = {"phone": "+1555", "customFields": [{"id": "f", "field_value": 7}]}
+    contact = {"phone": "+13125550100", "customFields": [{"id": "f", "field_value": 7}]}
     body = json.dumps(booking_body(contactId=None, contact=contact)).replace("7}", "1e999}")
 
     is_problem(post_raw(acme, body), 400, "invalid_request")

@@ -228,12 +228,36 @@ def test_an_upserted_contact_says_whether_it_is_new(new: bool | None, answering:
     assert answering(201, json=answer).upsert_contact(TOKEN, {}) == Contact("con1", "loc1", new, "t-1")
 
 
+@pytest.mark.parametrize("answer", [{"contact": None}, {"traceId": "t-1"}])
+def test_a_search_may_find_nobody(answer: dict[str, object], answering: Answering) -> None:
+    assert answering(json=answer).search_duplicate(TOKEN, location_id="loc1", email="a@b.test") is None
+
+
+def test_a_search_finds_a_contact(answering: Answering) -> None:
+    answer = {"contact": {"id": "con1", "locationId": "loc1"}, "traceId": "t-1"}
+
+    found = answering(json=answer).search_duplicate(TOKEN, location_id="loc1", number="+15550100")
+
+    assert found == Contact("con1", "loc1", None, "t-1")
+
+
+def test_a_found_contact_without_an_id_is_not_nobody(answering: Answering) -> None:
+    with pytest.raises(errors.UnreadableAnswer):
+        answering(json={"contact": {"email": "a@b.test"}}).search_duplicate(TOKEN, location_id="loc1")
+
+
 def test_a_location_is_read(answering: Answering) -> None:
-    record = {"id": "loc1", "name": "Acme", "timezone": "America/Chicago", "companyId": "com1"}
+    record = {
+        "id": "loc1",
+        "name": "Acme",
+        "timezone": "America/Chicago",
+        "companyId": "com1",
+        "country": "US",
+    }
 
     found = answering(json={"location": record, "traceId": "t-1"}).get_location(TOKEN, "loc1")
 
-    assert found == LocationDetails("loc1", "Acme", "America/Chicago", "com1", "t-1")
+    assert found == LocationDetails("loc1", "Acme", "America/Chicago", "com1", "t-1", "US")
 
 
 def test_a_page_of_installs_is_read(answering: Answering) -> None:

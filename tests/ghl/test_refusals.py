@@ -40,7 +40,7 @@ RESOURCE_ROWS = [
     (422, ["property foo should not exist", "timezone must be a string"], errors.InvalidRequest),
     (422, ["calendarId should not be empty", "contactId must be a string"], errors.InvalidRequest),
     (400, "The calendar is not an event calendar.", errors.InvalidRequest),
-    (400, "This location does not allow duplicated contacts.", errors.InvalidRequest),
+    (400, "This location does not allow duplicated contacts.", errors.DuplicateContact),
     (413, "Payload too large", errors.InvalidRequest),
     # Who may do what
     (401, "Invalid JWT", errors.TokenRejected),
@@ -285,6 +285,7 @@ TREE = {
     "refused": (False, False),
     "slot_unavailable": (False, False),
     "contact_not_found": (False, False),
+    "duplicate_contact": (False, False),
     "calendar_not_found": (False, False),
     "assigned_user_required": (False, False),
     "assigned_user_invalid": (False, False),
@@ -314,3 +315,13 @@ def test_every_error_knows_whether_to_come_back_and_whether_it_may_have_happened
 
 def test_the_tree_is_drawn_where_it_grows() -> None:
     assert [kind.__name__ for kind in every(HighLevelError) if kind.__name__ not in str(errors.__doc__)] == []
+
+
+def test_a_duplicate_names_the_contact_where_highlevel_does() -> None:
+    said = {"statusCode": 400, "message": "This location does not allow duplicated contacts."}
+    named = {**said, "meta": {"contactId": "con1", "matchingField": "email"}}
+
+    for body, contact_id in ((named, "con1"), (said, None)):
+        error = from_response(400, {}, json.dumps(body).encode())
+        assert isinstance(error, errors.DuplicateContact)
+        assert error.contact_id == contact_id

@@ -106,6 +106,15 @@ def test_it_finds_an_update_that_was_lost(highlevel: World) -> None:
     assert (location.version_id, location.scopes_missing) == ("version-2", [])
 
 
+def test_it_learns_where_a_location_is(agency: Agency, acme: Persona, highlevel: World) -> None:
+    work()
+
+    pass_a_night()
+
+    location = Location.objects.get(pk=ACME_LOCATION)
+    assert (location.country, location.timezone) == ("IN", "Asia/Kolkata")
+
+
 def test_a_night_without_news_changes_nothing(acme: Persona, agency: Agency, highlevel: World) -> None:
     work()
     before = set(Token.objects.values_list("pk", "version"))

@@ -90,6 +90,47 @@ def test_it_finds_a_duplicate_by_email_or_number(world: World, ask: Asker) -> No
     assert duplicate(ask, phone="+911234567890").json()["contact"] is None
 
 
+def test_it_finds_a_contact_by_additional_addresses(world: World, ask: Asker) -> None:
+    world.contacts[CONTACT].details |= {
+        "additionalEmails": [{"email": "second@example.com"}],
+        "additionalPhones": [{"phone": "+911234567890"}],
+    }
+
+    assert duplicate(ask, email="SECOND@example.com").json()["contact"]["id"] == CONTACT
+    assert duplicate(ask, number="+91 12345 67890").json()["contact"]["id"] == CONTACT
+    assert duplicate(ask, number="911234567890").json()["contact"] is None
+    overwritten = upsert(ask, email="second@example.com")["contact"]
+    assert (overwritten["id"], overwritten["email"]) == (CONTACT, "second@example.com")
+
+
+def test_its_search_is_behind(world: World, ask: Asker) -> None:
+    world.settings.list_lag_seconds = 10
+    made = ask.post("/contacts/", {"locationId": LOCATION, "email": "ida@example.com"}).json()["contact"]
+
+    assert duplicate(ask, email="ida@example.com").json()["contact"] is None
+    assert ask.get(f"/contacts/{made['id']}").status_code == 200
+    world.clock.advance(10)
+    assert duplicate(ask, email="ida@example.com").json()["contact"]["id"] == made["id"]
+
+
+def test_it_creates_no_duplicate_unless_its_location_allows_it(world: World, ask: Asker) -> None:
+    body = {"locationId": LOCATION, "email": "Ravi@example.com", "firstName": "Other"}
+
+    refused = ask.post("/contacts/", body)
+
+    assert refused.status_code == 400
+    assert refused.json()["message"] == "This location does not allow duplicated contacts."
+    assert refused.json()["meta"] == {
+        "contactId": CONTACT,
+        "contactName": "Ravi Iyer",
+        "matchingField": "email",
+    }
+    world.settings.duplicate_contacts_allowed = True
+    made = ask.post("/contacts/", body)
+    assert (made.status_code, made.json()["contact"]["firstName"]) == (201, "Other")
+    assert made.json()["contact"]["id"] != CONTACT
+
+
 def test_it_does_not_know_a_strange_contact(ask: Asker) -> None:
     refused = ask.get("/contacts/strange")
 

@@ -135,6 +135,18 @@ LOCATION_ANSWERS: dict[str, tuple[int, str, str, Say]] = {
         "/calendars/{calendarId}",
         lambda ask: ask.get(f"/calendars/{CALENDAR}"),
     ),
+    "create contact": (
+        201,
+        "contacts.json",
+        "/contacts/",
+        lambda ask: ask.post("/contacts/", {"locationId": LOCATION, "email": "ida@example.com"}),
+    ),
+    "duplicate contact": (
+        400,
+        "contacts.json",
+        "/contacts/",
+        lambda ask: ask.post("/contacts/", {"locationId": LOCATION, "email": "ravi@example.com"}),
+    ),
     "upsert": (200, "contacts.json", "/contacts/upsert", upsert),
     "upsert refused": (
         422,
