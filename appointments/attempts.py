@@ -18,8 +18,7 @@ from appointments.times import instant
 from ghl.auth import authorized
 from ghl.errors import HighLevelError
 from ghl.types import Appointment, Call, appointment_body, change_body
-from oauth import outage, pace, upstream
-from oauth.calling import QUOTA_WAIT
+from oauth import calling, pace, upstream
 from oauth.models import Location
 from oauth.vault import LocationTokens
 
@@ -74,11 +73,12 @@ class Attempt:
         return authorized(self._tokens, lambda token: self._in_a_slot(call, token))
 
     def _in_a_slot(self, call: Callable[[str], T], token: str) -> T:
-        slot, made = self._take_slot(), len(self.calls)
+        made = len(self.calls)
         try:
-            return call(token)
+            with calling.permit(self.booking.location_id, self._take_slot(), self.calls):
+                return call(token)
         finally:
-            self._free(slot, self.calls[made:])
+            self._note_quota(self.calls[made:])
 
     def _take_slot(self) -> pace.Slot:
         # The first is the one that was taken before the booking was: those who wait for one need no lease.
@@ -90,15 +90,10 @@ class Attempt:
         except pace.NoSlot as error:
             raise NotNow("HighLevel's limit is reached", error.retry_after) from error
 
-    def _free(self, slot: pace.Slot, made: list[Call]) -> None:
-        if not made:
-            pace.give_back(slot)
-            return
-        pace.finish(slot, made[-1])
-        outage.note(self.booking.location_id, made[-1])
-        if (limits := made[-1].limits) and limits.daily_exhausted:
+    def _note_quota(self, made: list[Call]) -> None:
+        if made and (limits := made[-1].limits) and limits.daily_exhausted:
             # The rest of the location's bookings need not find that out one by one.
-            self.booking.location.brake(Location.Waiting.DAILY_QUOTA, QUOTA_WAIT)
+            self.booking.location.brake(Location.Waiting.DAILY_QUOTA, calling.QUOTA_WAIT)
 
     def give_slot_back(self) -> None:
         """The attempt is over and has made no call."""

@@ -272,8 +272,8 @@ def wait(booking: Booking, seconds: float) -> Booking:
 # --- Done by workers --------------------------------------------------------------------------------------
 
 
-def converge(booking: Booking, slot: pace.Slot | None = None) -> bool:
-    """Take the next step of a claimed booking and write its outcome; whether HighLevel was called for it.
+def converge(booking: Booking, slot: pace.Slot | None = None) -> None:
+    """Take the next step of a claimed booking and write its outcome.
 
     `slot` is for the first call it makes.
     """
@@ -284,7 +284,6 @@ def converge(booking: Booking, slot: pace.Slot | None = None) -> bool:
         log.warning("Another worker took %s over; what it finds counts", booking)
     finally:
         attempt.give_slot_back()
-    return bool(attempt.calls)
 
 
 def _converge(attempt: Attempt) -> None:

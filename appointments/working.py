@@ -92,22 +92,19 @@ def serve(turn: turns.Turn) -> bool:
         turns.later(turn.location_id, turn.wait)
         return False
     slot: pace.Slot | None = turn.slot
-    gate, has_called = outage.Gate(), False
     try:
-        gate = outage.gate()
-        if gate.wait is not None:
-            turns.later(turn.location_id, gate.wait)
-            return False
-        booking = claiming.claim(turn.location_id, lease_time())
-        if booking is None:
-            return False
-        if booking.more_due:
-            turns.share(turn.location_id, _may_others_have_room)
-        slot = None  # from here on it is the attempt's
-        has_called = bookings.converge(booking, turn.slot)
-        return True
+        with outage.passage():
+            booking = claiming.claim(turn.location_id, lease_time())
+            if booking is None:
+                return False
+            if booking.more_due:
+                turns.share(turn.location_id, _may_others_have_room)
+            slot = None  # from here on it is the attempt's
+            bookings.converge(booking, turn.slot)
+            return True
+    except outage.CircuitOpen as error:
+        turns.later(turn.location_id, error.wait)
+        return False
     finally:
         if slot is not None:
             pace.give_back(slot)
-        if gate.is_probe and not has_called:
-            outage.passed()

@@ -1,7 +1,8 @@
-"""Calls to HighLevel with an account's own token, at the pace that HighLevel allows it.
+"""Calls to HighLevel with an account's own token: each with a permit of the pace and past the circuit breaker.
 What is asked, and what an answer means, is its caller's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 from ghl.auth import TokenSource, authorized
 from ghl.errors import RateLimited
 from ghl.types import Call
-from oauth import pace
+from oauth import outage, pace
 from oauth.keeping import TokenUnavailable
 from oauth.models import Account, Agency
 
@@ -23,7 +24,7 @@ BURST_WAIT = timedelta(seconds=10)
 
 
 class MustWaitItsTurn(TokenUnavailable):
-    """The account's calls have used up what HighLevel allows for now."""
+    """No call may leave for the account now: its limit is used up, it is braked, or HighLevel does not answer."""
 
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__(f"no call may leave for {retry_after.total_seconds():.1f} s")
@@ -31,23 +32,47 @@ class MustWaitItsTurn(TokenUnavailable):
 
 
 def ask(source: TokenSource, account: Account, use: pace.Use, call: Callable[[str, list[Call]], T]) -> T:
-    """`call` with the account's token and a list for its `calls=`, in a slot of the account's.
+    """`call` with the account's token and a list for its `calls=`, under a permit of the account's.
 
     Raises MustWaitItsTurn where there is none, or the account is braked; what `source` raises; a HighLevelError.
     A 429 in spite of it all brakes the account.
     """
+    return authorized(source, lambda token: ask_with(token, account, use, call))
 
-    def in_a_slot(token: str) -> T:
-        slot, calls = _take(account, use), list[Call]()
-        try:
+
+def ask_with(token: str, account: Account, use: pace.Use, call: Callable[[str, list[Call]], T]) -> T:
+    """The same with a token at hand, which is not renewed where HighLevel rejects it."""
+    calls = list[Call]()
+    try:
+        with _passed(), permit(account.pk, _take(account, use), calls):
             return call(token, calls)
-        except RateLimited as error:
-            brake(account, error)
-            raise
-        finally:
-            pace.finish(slot, calls[-1] if calls else None)
+    except RateLimited as error:
+        brake(account, error)
+        raise
 
-    return authorized(source, in_a_slot)
+
+@contextmanager
+def permit(account_id: str, slot: pace.Slot, calls: list[Call]) -> Iterator[None]:
+    """One call may be made within and is appended to `calls`: its permit ends, and the breaker hears of it."""
+    made = len(calls)
+    try:
+        yield
+    finally:
+        if len(calls) == made:
+            pace.give_back(slot)
+        else:
+            pace.finish(slot, calls[-1])
+            outage.note(account_id, calls[-1])
+
+
+@contextmanager
+def _passed() -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(outage.passage())
+        except outage.CircuitOpen as error:
+            raise MustWaitItsTurn(error.wait) from error
+        yield
 
 
 def _take(account: Account, use: pace.Use) -> pace.Slot:

@@ -6,6 +6,9 @@ reasons of their own, so it takes several locations' to say that it is HighLevel
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -50,6 +53,46 @@ class Gate:
     is_probe: bool = False
 
 
+class CircuitOpen(Exception):
+    """Nothing may be sent to HighLevel for `wait`."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(f"HighLevel does not answer; no call may leave for {wait.total_seconds():.1f} s")
+        self.wait = wait
+
+
+@dataclass
+class Passage:
+    """What the breaker let through. `has_called`: whether a call within it has ended, with or without an answer."""
+
+    has_called: bool = False
+
+
+_passage: ContextVar[Passage | None] = ContextVar("passage", default=None)
+
+
+@contextmanager
+def passage() -> Iterator[Passage]:
+    """The breaker's permission for the calls made within; one passage within another is the same.
+
+    While the breaker is open one passage at a time is the probe. Raises CircuitOpen.
+    """
+    if (outer := _passage.get()) is not None:
+        yield outer
+        return
+    current = gate()
+    if current.wait is not None:
+        raise CircuitOpen(current.wait)
+    within = Passage()
+    reset = _passage.set(within)
+    try:
+        yield within
+    finally:
+        _passage.reset(reset)
+        if current.is_probe and not within.has_called:
+            passed()
+
+
 def gate() -> Gate:
     """Whether a call may be sent to HighLevel now. A probe that sends none after all says so by `passed`."""
     seen_at, left, _ = _look()
@@ -88,17 +131,19 @@ def forget() -> None:
     _seen = Seen(-LOOK_EVERY_SECONDS, None, 0)
 
 
-def note(location_id: str, call: Call) -> None:
-    """What a call for this location came to, for everybody's sake."""
+def note(account_id: str, call: Call) -> None:
+    """What a call with this account's token came to, for everybody's sake."""
+    if (within := _passage.get()) is not None:
+        within.has_called = True
     if call.outcome in NO_ANSWER:
-        _note_failure(location_id)
+        _note_failure(account_id)
     elif _look().failures:
         _note_answer()
 
 
-def _note_failure(location_id: str) -> None:
+def _note_failure(account_id: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(FAILED, {"one": Upstream.THE_ONE, "location": location_id})
+        cursor.execute(FAILED, {"one": Upstream.THE_ONE, "location": account_id})
         [(failures, is_braked)] = cursor.fetchall()
     forget()
     if is_braked:
