@@ -45,11 +45,13 @@ HOLDS: dict[str, str] = {
     Waiting.SUSPENDED: "location_suspended",
     Waiting.NEEDS_RECONNECT: "location_needs_reconnect",
     Waiting.DAILY_QUOTA: "rate_limited",
+    Waiting.VERIFYING: "upstream_unavailable",
 }
 HOLD_DETAILS: dict[str, str] = {
     Waiting.SUSPENDED: "HighLevel says that the location's account is paused.",
     Waiting.NEEDS_RECONNECT: "The app must be installed in the location again.",
     Waiting.DAILY_QUOTA: "The location's daily quota of calls is used up.",
+    Waiting.VERIFYING: "HighLevel reported an uninstall and could not be asked yet whether it is so.",
 }
 # A reinstall is news that comes sooner.
 UNINSTALLED_WAIT = timedelta(hours=1)

@@ -40,11 +40,21 @@ def ask(source: TokenSource, account: Account, use: pace.Use, call: Callable[[st
     return authorized(source, lambda token: ask_with(token, account, use, call))
 
 
-def ask_with(token: str, account: Account, use: pace.Use, call: Callable[[str, list[Call]], T]) -> T:
-    """The same with a token at hand, which is not renewed where HighLevel rejects it."""
+def ask_with(
+    token: str,
+    account: Account,
+    use: pace.Use,
+    call: Callable[[str, list[Call]], T],
+    *,
+    only_limits: bool = False,
+) -> T:
+    """The same with a token at hand, which is not renewed where HighLevel rejects it.
+
+    `only_limits`: of the account's brakes those alone count that say that a limit is used up.
+    """
     calls = list[Call]()
     try:
-        with _passed(), permit(account.pk, _take(account, use), calls):
+        with _passed(), permit(account.pk, _take(account, use, only_limits), calls):
             return call(token, calls)
     except RateLimited as error:
         brake(account, error)
@@ -75,8 +85,8 @@ def _passed() -> Iterator[None]:
         yield
 
 
-def _take(account: Account, use: pace.Use) -> pace.Slot:
-    if wait := _braked_for(account):
+def _take(account: Account, use: pace.Use, only_limits: bool) -> pace.Slot:
+    if wait := _braked_for(account, only_limits):
         raise MustWaitItsTurn(wait)
     try:
         return pace.take(_resource(account), use)
@@ -84,9 +94,15 @@ def _take(account: Account, use: pace.Use) -> pace.Slot:
         raise MustWaitItsTurn(error.retry_after) from error
 
 
-def _braked_for(account: Account) -> timedelta | None:
-    # Asked anew: another process may have met the 429.
+LIMITS = (Account.Waiting.RATE_LIMITED, Account.Waiting.DAILY_QUOTA)
+
+
+def _braked_for(account: Account, only_limits: bool) -> timedelta | None:
+    # Asked anew: another process may have met the 429. What waits to be verified is asked about.
     braked = type(account)._default_manager.filter(pk=account.pk, not_before__gt=Now())
+    braked = braked.exclude(waiting_for=Account.Waiting.VERIFYING)
+    if only_limits:
+        braked = braked.filter(waiting_for__in=LIMITS)
     not_before = braked.values_list("not_before", flat=True).first()
     return None if not_before is None else max(not_before - timezone.now(), timedelta(seconds=1))
 

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ghl.errors import ClientMisconfigured, CodeRejected, HighLevelError, TimedOut
-from oauth import installs, provider, redis_clients
+from oauth import inquiries, installs, provider, redis_clients
 from oauth.models import Account, Agency, CodeExchange, Location
 from oauth.wakeups import SECONDS_PER_STEP
 
@@ -31,7 +31,7 @@ MAX_CONCURRENT_WITHOUT_STATE = 2
 # Over all processes. Without a state each request of anybody's is an exchange.
 MAX_PER_MINUTE_WITH_STATE = 240
 MAX_PER_MINUTE_WITHOUT_STATE = 60
-LONGEST_SECONDS = provider.LONGEST_EXCHANGE_SECONDS + installs.DESCRIBE_SECONDS + 2
+LONGEST_SECONDS = provider.LONGEST_EXCHANGE_SECONDS + inquiries.READ_SECONDS + 2
 POLL_SECONDS = 0.1
 KEPT_FOR = timedelta(hours=1)
 

@@ -4,9 +4,9 @@ What its answers mean for our rows is reconciling.py's."""
 import logging
 from collections.abc import Iterator
 
-from ghl.errors import LocationForbidden, Refused
+from ghl.errors import Refused
 from ghl.types import Call, InstalledLocation, InstallPage, LocationDetails
-from oauth import calling, installs, upstream, vault
+from oauth import calling, keeping, upstream, vault
 from oauth.keeping import NeedsReconnect, TokenUnavailable
 from oauth.minting import AT_ONCE, IN_TURN
 from oauth.models import Account, Agency, Location, Token
@@ -14,32 +14,10 @@ from oauth.models import Account, Agency, Location, Token
 log = logging.getLogger(__name__)
 
 PAGE = 100
+# A person may wait for the page that shows the name.
+READ_SECONDS = 5.0
 # A letter without a company is looked up in so many agencies at most; the daily check finds the others'.
 MOST_AGENCIES = 20
-
-
-def is_installed(account: Account) -> bool | None:
-    """What HighLevel says now; None where nobody has a token to ask with.
-
-    Raises a HighLevelError or TokenUnavailable where there was no answer.
-    """
-    if isinstance(account, Agency):
-        return answers(account)
-    assert isinstance(account, Location)  # noqa: S101  (there is no third kind)
-    try:
-        is_listed = listing(account) is not None if account.connected_agency else None
-    except Refused:
-        is_listed = None
-    return is_listed or is_reached(account) or is_listed
-
-
-def answers(agency: Agency) -> bool | None:
-    """Whether HighLevel takes the token it holds; None without any that works."""
-    try:
-        page(agency)
-    except (NeedsReconnect, Refused):
-        return None
-    return True
 
 
 def listing(location: Location) -> InstalledLocation | None:
@@ -52,31 +30,46 @@ def listing(location: Location) -> InstalledLocation | None:
     return next(of_it, None)
 
 
-def is_reached(location: Location) -> bool | None:
-    """Whether the token it holds is let through; None without any that works."""
-    if not Token.objects.of(location).exists():
+def details(location: Location) -> LocationDetails:
+    """The sub-account, read with its own token. Raises LocationForbidden where HighLevel refuses that token."""
+
+    def read(token: str, calls: list[Call]) -> LocationDetails:
+        return upstream.client().get_location(token, location.pk, timeout=READ_SECONDS, calls=calls)
+
+    return calling.ask(vault.LocationTokens(location.pk), location, AT_ONCE, read)
+
+
+def has_live_grant(account: Account) -> bool | None:
+    """Whether HighLevel refreshes the account's token, which it does only while the app is installed.
+
+    An access token alone is no proof: HighLevel does not say whether it ends with the install. None without a
+    refresh token.
+    """
+    token = Token.objects.of(account).first()
+    if token is None or not token.refresh_token:
         return None
-
-    def ask(token: str, calls: list[Call]) -> LocationDetails:
-        return upstream.client().get_location(token, location.pk, calls=calls)
-
+    source = (
+        vault.AgencyTokens(account.pk) if isinstance(account, Agency) else vault.LocationTokens(account.pk)
+    )
     try:
-        details = calling.ask(vault.LocationTokens(location.pk), location, AT_ONCE, ask)
-    except LocationForbidden:
+        source.renew(keeping.opened(token, "access_token"))
+    except NeedsReconnect:
         return False
-    except (NeedsReconnect, Refused):
-        return None
-    # Those that came with their agency have been described by nothing else.
-    location.learn(**installs.described(location, details))
     return True
 
 
+def lists(agency: Agency, location_id: str) -> bool:
+    """Whether the agency's list shows the app in the location."""
+    listed = page(agency, location_id=location_id).locations
+    return any(each.id == location_id and each.is_installed is not False for each in listed)
+
+
 def agency_that_lists(location_id: str) -> Agency | None:
-    """The agency of a location that a letter names without it."""
+    """The agency of a location that an event names without it."""
     connected = Agency.objects.exclude(status__in=Account.DISCONNECTED)
     for agency in connected.order_by("-installed_at")[:MOST_AGENCIES]:
         try:
-            if page(agency, location_id=location_id).locations:
+            if lists(agency, location_id):
                 return agency
         except (Refused, TokenUnavailable) as error:
             log.warning("Agency %s could not be asked for location %s: %s", agency.pk, location_id, error)

@@ -1,28 +1,27 @@
 """What installs and uninstalls mean for our rows, whoever tells of them: a grant, a letter, a list of HighLevel's.
 
-News arrives in any order. What decides is HighLevel's clock alone (instants.py), by three rules. A location has
-the app where the latest news of an install is later than that of an uninstall. An uninstall ends every token issued
-before it, whatever was installed since. An agency has the app where it holds a token: only a grant brings one.
-Letters are read in letters.py, lists in reconciling.py.
+News arrives in any order. What decides is HighLevel's clock alone (instants.py), by these rules. A location has the
+app where the latest news of an install is later than that of an uninstall. An agency has the app where it holds a
+token: only a grant brings one. Which agency a location belongs to is what HighLevel has answered: a grant, an
+agency's list, the location's own details; never what an event says. A token is wiped only once HighLevel has refused
+it or has answered that the app is gone. Events are read in letters.py, lists in reconciling.py.
 """
 
 import logging
 import random
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from ghl.auth import authorized
 from ghl.errors import HighLevelError, UnreadableAnswer
 from ghl.types import LocationDetails, TokenGrant
-from oauth import keeping, upstream, vault
+from oauth import calling, inquiries, keeping, upstream
 from oauth.instants import is_surely_before, latest, may_be_before
-from oauth.minting import NOT_MINTING, ended_since, is_in_doubt
-from oauth.models import Account, Agency, Location, Token
+from oauth.minting import AT_ONCE, NOT_MINTING, is_in_doubt
+from oauth.models import Account, Agency, Location, Token, unbraked
 from oauth.wakeups import WakeUp
 
 log = logging.getLogger(__name__)
@@ -30,9 +29,9 @@ A = TypeVar("A", bound=Account)
 
 # How often HighLevel is asked whether the app is still installed: letters get lost.
 CHECK_EVERY = timedelta(days=1)
+# Longer than an event waits for its next attempt; where those end, the daily check is left.
+PAUSE = timedelta(minutes=7)
 CHECK = WakeUp("oauth.tasks.check_installs")
-# A person waits for the page that shows the name.
-DESCRIBE_SECONDS = 5.0
 
 
 def complete(grant: TokenGrant) -> Agency | Location:
@@ -51,7 +50,7 @@ def complete(grant: TokenGrant) -> Agency | Location:
 def _complete_location(grant: TokenGrant, location_id: str) -> Location:
     with transaction.atomic():
         location = locked(Location, location_id)
-        if not ended_since(location, grant) and keeping.store(location, grant):
+        if keeping.store(location, grant):
             location.connect(
                 agency=_agency_of(location, grant.company_id),
                 came_with_agency=False,
@@ -62,13 +61,15 @@ def _complete_location(grant: TokenGrant, location_id: str) -> Location:
                 **NOT_MINTING,
             )
             log.info("Location %s is connected", location.pk)
+    # An uninstall may have been reported meanwhile.
+    CHECK.send()
     return location
 
 
 def _complete_agency(grant: TokenGrant, company_id: str) -> Agency:
     with transaction.atomic():
         agency = locked(Agency, company_id)
-        if not ended_since(agency, grant) and keeping.store(agency, grant):
+        if keeping.store(agency, grant):
             agency.connect(
                 installed_as_of=latest(agency.installed_as_of, grant.issued_at),
                 version_id=grant.version_id or agency.version_id,
@@ -92,7 +93,9 @@ def locked(model: type[A], id_: str) -> A:
 
 
 def _agency_of(location: Location, company_id: str | None) -> Agency | None:
-    return Agency.objects.get_or_create(pk=company_id)[0] if company_id else location.agency
+    if company_id in (None, "", location.agency_id):
+        return location.agency
+    return Agency.objects.get_or_create(pk=company_id)[0]
 
 
 def note_install(
@@ -105,24 +108,30 @@ def note_install(
 ) -> None:
     """HighLevel says that the app is in this location. A token is had from the agency, or its own grant brings it.
 
-    The caller's transaction holds the location's row. News no newer than an uninstall's is none, unless it is
-    `proven` that HighLevel knew of that; without an instant it is as of now.
+    `agency` is one that HighLevel has answered with, not one that an event names. The caller's transaction holds the
+    location's row. News no newer than an uninstall's is none, unless it is `proven` that HighLevel knew of that;
+    without an instant it is as of now.
     """
     if is_over(location, as_of) and not proven:
         return
-    is_latest = None in (as_of, location.installed_as_of) or as_of == latest(as_of, location.installed_as_of)
     location.learn(
         # Unless a consent of its own says otherwise.
         came_with_agency=location.came_with_agency or location.status == Account.Status.UNINSTALLED,
         agency=agency or location.agency,
-        version_id=(version_id if is_latest else None) or location.version_id,
+        version_id=(version_id if is_latest(location, as_of) else None) or location.version_id,
         installed_as_of=latest(location.installed_as_of, as_of),
     )
     token = Token.objects.of(location).first()
     if token is None or location.status in Account.DISCONNECTED:
         _seek_token(location)
     elif is_surely_before(token.issued_at, as_of):
-        _doubt_token(location)
+        # It may be of an install that has ended.
+        check_soon(location)
+
+
+def is_latest(location: Location, as_of: datetime | None) -> bool:
+    """Whether no later install of the location is known."""
+    return None in (as_of, location.installed_as_of) or as_of == latest(as_of, location.installed_as_of)
 
 
 def is_over(location: Location, as_of: datetime | None) -> bool:
@@ -137,16 +146,14 @@ def _seek_token(location: Location) -> None:
         location.await_grant()
 
 
-def _doubt_token(location: Location) -> None:
-    """Its token may be of an install that has ended, where no call would be let through."""
-    if location.connected_agency:
-        replace_token(location)
-    else:
-        Location.objects.filter(pk=location.pk).update(check_due_at=Now())
+def check_soon(account: Account) -> None:
+    """Have HighLevel asked by the next worker whether the app is still in it, and whose it is."""
+    connected = type(account)._default_manager.filter(pk=account.pk).exclude(status__in=Account.DISCONNECTED)
+    connected.update(check_due_at=Now())
 
 
 def replace_token(location: Location) -> None:
-    """Its token is of an install that has ended, and so is the consent that may have brought it.
+    """HighLevel refused its token, which is of an install that has ended, as is the consent that may have brought it.
 
     The caller's transaction holds the location's row.
     """
@@ -155,38 +162,22 @@ def replace_token(location: Location) -> None:
     _seek_token(location)
 
 
-def outlive(account: Account, as_of: datetime | None) -> None:
-    """It was uninstalled then, and has been installed again since: what was issued before works no longer."""
-    if as_of is not None and isinstance(account, Agency):
-        _outlive_agency(account, as_of)
-    elif as_of is not None:
-        with transaction.atomic():
-            _outlive(locked(Location, account.pk), as_of)
+def doubt_older_tokens(agency: Agency, as_of: datetime) -> None:
+    """It may have been uninstalled then and installed again: its locations' tokens from before are checked."""
+    for location in Location.objects.filter(pk__in=_what_came_with(agency)).select_related("token"):
+        doubt_token(location, as_of)
 
 
-def _outlive_agency(agency: Agency, as_of: datetime) -> None:
-    with transaction.atomic():
-        agency = locked(Agency, agency.pk)
-        # Which of its locations came back with it only its list can tell.
-        agency.learn(uninstalled_as_of=latest(agency.uninstalled_as_of, as_of), check_due_at=timezone.now())
-    for location_id in _what_came_with(agency):
-        with transaction.atomic():
-            _outlive(locked(Location, location_id), as_of)
-
-
-def _outlive(location: Location, as_of: datetime) -> None:
-    location.learn(uninstalled_as_of=latest(location.uninstalled_as_of, as_of))
+def doubt_token(location: Location, as_of: datetime) -> None:
+    """Have a token checked that may have been issued before an uninstall."""
     token = Token.objects.of(location).first()
-    if token is None or token.kind == Token.Kind.PRIVATE:
-        return
-    if is_surely_before(token.issued_at, as_of):
-        replace_token(location)
-    elif may_be_before(token.issued_at, as_of):
-        _doubt_token(location)
+    if token is not None and token.kind == Token.Kind.OAUTH and may_be_before(token.issued_at, as_of):
+        check_soon(location)
 
 
 def end(account: Account, as_of: datetime | None) -> None:
-    """The app is gone from it, and its token is wiped; what came with an agency is `end_what_came_with`'s.
+    """HighLevel has confirmed that the app is gone from it: its token is wiped. What came with an agency is
+    `end_what_came_with`'s.
 
     The caller's transaction holds the row. Without an instant it is as of the last install that is known of.
     """
@@ -196,22 +187,20 @@ def end(account: Account, as_of: datetime | None) -> None:
     log.info("The app was uninstalled from %s %s", account._meta.model_name, account.pk)
 
 
-def end_what_came_with(agency: Agency, as_of: datetime | None) -> None:
+def end_what_came_with(agency: Agency, as_of: datetime | None, *, ask_each: bool = False) -> None:
     """An agency's uninstall ends the app in its locations too: not where it installed by itself, or anew since.
 
-    One after the other, and again where it was cut short.
+    One after the other, and again where it was cut short. With `ask_each` those that hold a token are asked about.
     """
     for location_id in _what_came_with(agency):
         with transaction.atomic():
             location = locked(Location, location_id)
             if not _came_with(agency).filter(pk=location.pk).exists():
                 continue  # a consent of its own was quicker
-            if (
-                as_of is not None
-                and location.installed_as_of is not None
-                and location.installed_as_of > as_of
-            ):
-                _outlive(location, as_of)
+            if ask_each and Token.objects.of(location).exists():
+                check_soon(location)
+            elif as_of and location.installed_as_of and location.installed_as_of > as_of:
+                doubt_token(location, as_of)
             else:
                 end(location, as_of)
 
@@ -225,19 +214,44 @@ def _came_with(agency: Agency) -> "QuerySet[Location]":
     return theirs.filter(Q(came_with_agency=True) | Q(token__isnull=True))
 
 
+def pause(account: Account) -> None:
+    """Nothing is started for it, and what came with it, until HighLevel could be asked about a reported uninstall."""
+    account.brake(Account.Waiting.VERIFYING, PAUSE)
+    if isinstance(account, Agency):
+        others = _came_with(account).filter(unbraked() | Q(waiting_for=Account.Waiting.VERIFYING))
+        others.update(not_before=Now() + PAUSE, waiting_for=Account.Waiting.VERIFYING)
+
+
+def end_pause(account: Account) -> None:
+    """HighLevel has been asked."""
+    accounts: list[QuerySet[Any]] = [type(account)._default_manager.filter(pk=account.pk)]
+    if isinstance(account, Agency):
+        accounts.append(Location.objects.filter(agency=account))
+    for rows in accounts:
+        rows.filter(waiting_for=Account.Waiting.VERIFYING).update(not_before=None, waiting_for="")
+
+
 def connect_private(location_id: str, token: str) -> Location:
     """Connect a location with a Private Integration Token, once HighLevel has taken it for this location.
 
-    Raises the HighLevelError of a token that it does not take.
+    Raises the HighLevelError of a token that it does not take, or MustWaitItsTurn.
     """
-    details = upstream.client().get_location(token, location_id, timeout=DESCRIBE_SECONDS)
+    details = calling.ask_with(
+        token,
+        Location(pk=location_id),
+        AT_ONCE,
+        lambda token, calls: upstream.client().get_location(
+            token, location_id, timeout=inquiries.READ_SECONDS, calls=calls
+        ),
+        # The new token is to end whatever else the location waits for.
+        only_limits=True,
+    )
     with transaction.atomic():
         location = locked(Location, location_id)
         keeping.store_private(location, token)
         location.connect(
-            agency=_agency_of(location, details.company_id),
             came_with_agency=False,
-            **described(location, details),
+            **_described(location, details),
             scopes_refused=[],
             check_due_at=Now() + until_next_check(),
             **NOT_MINTING,
@@ -247,9 +261,8 @@ def connect_private(location_id: str, token: str) -> Location:
 
 def doubt(location: Location) -> None:
     """HighLevel refused a call as if the app were gone from it: have it asked soon whether that is so."""
-    connected = Location.objects.filter(pk=location.pk).exclude(status__in=Account.DISCONNECTED)
-    if connected.update(check_due_at=Now()):
-        CHECK.send()
+    check_soon(location)
+    CHECK.send()
 
 
 def until_next_check() -> timedelta:
@@ -258,23 +271,33 @@ def until_next_check() -> timedelta:
 
 
 def describe(location: Location) -> None:
-    """Fetch the location's name, time zone and country; without them everything works nearly the same."""
+    """Fetch the location's name, time zone and country; without them everything works nearly the same.
+
+    Where no call may leave at once a worker does it.
+    """
     try:
-        details = authorized(
-            vault.LocationTokens(location.pk),
-            lambda token: upstream.client().get_location(token, location.pk, timeout=DESCRIBE_SECONDS),
-        )
+        details = inquiries.details(location)
     except (HighLevelError, keeping.TokenUnavailable) as error:
         log.warning("The name of location %s could not be read: %s", location.pk, error)
-        return
-    location.learn(**described(location, details))
+        doubt(location)
+    else:
+        note_details(location, details)
 
 
-def described(location: Location, details: LocationDetails) -> dict[str, str]:
+def note_details(location: Location, details: LocationDetails) -> None:
+    """Keep what HighLevel answers of a location to the location's own token; whose it is too."""
+    described = _described(location, details)
+    if location.agency is not None and described["agency"] != location.agency:
+        log.warning("Location %s has moved to agency %s", location.pk, described["agency"])
+    location.learn(**described)
+
+
+def _described(location: Location, details: LocationDetails) -> dict[str, Any]:
     """What HighLevel says of a location, as columns; what it leaves out stays."""
     country = (details.country or "").upper()
     return {
         "name": (details.name or location.name)[:255],
         "timezone": (details.timezone or location.timezone)[:64],
         "country": country if len(country) == 2 else location.country,
+        "agency": _agency_of(location, details.company_id),
     }

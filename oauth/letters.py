@@ -2,20 +2,27 @@
 Where they come in and how they are kept is webhooks'; what they mean for our rows is in installs.py."""
 
 import logging
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from ghl.errors import HighLevelError
 from ghl.letters import Letter
-from oauth import inquiries, installs, vault
+from oauth import inquiries, installs, reconciling, vault
 from oauth.installs import CHECK, locked
-from oauth.instants import IAT_STEP
+from oauth.instants import may_be_before
+from oauth.keeping import NeedsReconnect, TokenUnavailable
 from oauth.models import ID_LENGTH, Account, Agency, Location, Token
+from oauth.reconciling import ReportedUninstall
 
 log = logging.getLogger(__name__)
+
+# So long after an install HighLevel's list may not show it yet.
+LIST_LAG = timedelta(minutes=1)
 
 
 def installed(letter: Letter) -> None:
@@ -40,18 +47,19 @@ def updated(letter: Letter) -> None:
 
 
 def uninstalled(letter: Letter) -> None:
-    """UNINSTALL: of a location, or of an agency with what came with it. One older than the install is none."""
+    """UNINSTALL: of a location, or of an agency with what came with it. HighLevel is asked before anything ends.
+
+    Its signature says only that HighLevel wrote to some app. Where HighLevel cannot be asked now the account is
+    paused and the event comes again. Raises a HighLevelError or TokenUnavailable then.
+    """
     account = _account_of(letter)
     if account is None:
         log.warning("An UNINSTALL names neither a location nor a company")
         return
-    if _is_older(account, letter.sent_at):
-        log.info("%s was installed after the UNINSTALL", account.pk)
-        installs.outlive(account, letter.sent_at)
-    elif _is_unsure(account, letter.sent_at) and inquiries.is_installed(account):
-        installs.outlive(account, letter.sent_at)
-    else:
-        _end(account, letter.sent_at)
+    if isinstance(account, Agency):
+        _agency_uninstalled(account, letter.sent_at)
+    elif isinstance(account, Location):
+        _location_uninstalled(account, letter.sent_at)
     CHECK.send()
 
 
@@ -63,27 +71,66 @@ def _account_of(letter: Letter) -> Account | None:
         return locked(Agency, letter.company_id[:ID_LENGTH]) if letter.company_id else None
 
 
-def _is_older(account: Account, sent_at: datetime | None) -> bool:
-    return bool(sent_at and account.installed_as_of and sent_at < account.installed_as_of)
+def _location_uninstalled(location: Location, sent_at: datetime | None) -> None:
+    holds_token = Token.objects.of(location).exists()
+    if _has_newer_token(location, sent_at) or (not holds_token and _is_older(location, sent_at)):
+        log.info("%s was installed after the UNINSTALL", location.pk)
+    elif location.status == Account.Status.UNINSTALLED or _was_never_connected(location):
+        _remember_end(location, sent_at)
+    else:
+        _ask(location, lambda: reconciling.check_location(location, ReportedUninstall(sent_at)))
 
 
-def _is_unsure(account: Account, sent_at: datetime | None) -> bool:
-    """Too close to the install to tell, or without a time: then HighLevel is asked."""
-    if account.status == Account.Status.UNINSTALLED:
-        return False
-    return None in (sent_at, account.installed_as_of) or sent_at < account.installed_as_of + IAT_STEP  # type: ignore[operator]
+def _was_never_connected(location: Location) -> bool:
+    """Nothing hangs on it yet, and nobody can ask HighLevel."""
+    never = location.installed_at is None and not Token.objects.of(location).exists()
+    return never and location.connected_agency is None
 
 
-def _end(account: Account, sent_at: datetime | None) -> None:
-    seen = account.installed_as_of
+def _agency_uninstalled(agency: Agency, sent_at: datetime | None) -> None:
+    if agency.status == Account.Status.UNINSTALLED:
+        if sent_at is not None and agency.installed_at is not None and agency.uninstalled_as_of == sent_at:
+            # It was confirmed, and then cut short.
+            installs.end_what_came_with(agency, sent_at)
+        _remember_end(agency, sent_at)
+    elif _has_newer_token(agency, sent_at):
+        log.info("%s was installed after the UNINSTALL", agency.pk)
+        assert sent_at is not None  # noqa: S101  (nothing is newer than what has no time)
+        installs.doubt_older_tokens(agency, sent_at)
+        installs.check_soon(agency)
+    else:
+        _ask(agency, lambda: reconciling.confirm_agency_uninstall(agency, ReportedUninstall(sent_at)))
+
+
+def _has_newer_token(account: Account, sent_at: datetime | None) -> bool:
+    """Whether HighLevel has given a token since, which only an install has."""
+    token = Token.objects.of(account).first()
+    return sent_at is not None and token is not None and not may_be_before(token.issued_at, sent_at)
+
+
+def _remember_end(account: Account, sent_at: datetime | None) -> None:
+    """Nothing is to be ended; but older news of an install is none from now on."""
     with transaction.atomic():
         account = locked(type(account), account.pk)
-        # News that came in while HighLevel was asked may be newer than the answer.
-        if account.installed_as_of != seen and (sent_at is None or _is_older(account, sent_at)):
+        if not Token.objects.of(account).exists() and not _is_older(account, sent_at):
+            installs.end(account, sent_at)
+
+
+def _ask(account: Account, check: Callable[[], None]) -> None:
+    try:
+        check()
+    except (HighLevelError, TokenUnavailable) as error:
+        if isinstance(error, NeedsReconnect) and not account.is_connected:
+            # It waits for somebody to reconnect it, and that is what will tell.
+            log.warning("Nobody can ask HighLevel whether %s was uninstalled", account.pk)
             return
-        installs.end(account, sent_at)
-    if isinstance(account, Agency):
-        installs.end_what_came_with(account, sent_at)
+        log.warning("HighLevel could not be asked whether %s was uninstalled: %s", account.pk, error)
+        installs.pause(account)
+        raise
+
+
+def _is_older(account: Account, sent_at: datetime | None) -> bool:
+    return bool(sent_at and account.installed_as_of and sent_at < account.installed_as_of)
 
 
 def _note_agency(letter: Letter) -> None:
@@ -106,24 +153,50 @@ def _https(url: str | None) -> str:
 
 
 def _location_installed(letter: Letter, location_id: str) -> None:
-    agency = Agency.objects.filter(pk=letter.company_id).first() if letter.company_id else None
-    if agency is None and not Location.objects.filter(pk=location_id, agency__isnull=False).exists():
-        # Of a sub-account made later HighLevel may leave the company out.
-        agency = inquiries.agency_that_lists(location_id)
+    company_id = letter.company_id and letter.company_id[:ID_LENGTH]
+    agency = _agency_that_lists(location_id, company_id)
     with transaction.atomic():
         location = locked(Location, location_id)
-        if not _went_with_its_agency(location, agency, letter.sent_at):
-            installs.note_install(location, letter.sent_at, agency, version_id=_version_id(letter))
+        if _went_with_its_agency(location, company_id, letter.sent_at):
+            return
+        is_latest = installs.is_latest(location, letter.sent_at)
+        is_contradicted = company_id not in (None, location.agency_id)
+        installs.note_install(location, letter.sent_at, agency, version_id=_version_id(letter))
+        if is_contradicted and is_latest:
+            # Its own details tell whose it is; until then it stays whose it was.
+            installs.check_soon(location)
     if location.agency_id and location.mint_due_at:
         vault.MINT.send(location.agency_id)
 
 
-def _went_with_its_agency(location: Location, agency: Agency | None, sent_at: datetime | None) -> bool:
+def _agency_that_lists(location_id: str, company_id: str | None) -> Agency | None:
+    """The agency that HighLevel answers has the app in the location; None where its own token will tell, or nobody.
+
+    What the event says is only whom to ask.
+    """
+    known = Location.objects.filter(pk=location_id).first()
+    if known is not None and known.is_connected and _holds_token(location_id):
+        return None
+    if known is not None and known.agency_id is not None and company_id in (None, known.agency_id):
+        return None
+    if company_id is None:
+        # Of a sub-account made later HighLevel may leave the company out.
+        return inquiries.agency_that_lists(location_id)
+    agency = Agency.objects.exclude(status__in=Account.DISCONNECTED).filter(pk=company_id).first()
+    if agency is None or inquiries.lists(agency, location_id):
+        return agency
+    # Its list may lag behind.
+    soon = Now() + LIST_LAG
+    Agency.objects.filter(pk=agency.pk, check_due_at__gt=soon).update(check_due_at=soon)
+    return None
+
+
+def _went_with_its_agency(location: Location, company_id: str | None, sent_at: datetime | None) -> bool:
     """Whether the agency's uninstall, which came here first, was of this install too.
 
     Nothing tells one that came with the agency from one of the location's own, but the token that came with that.
     """
-    agency = agency or location.agency
+    agency = Agency.objects.filter(pk=company_id or location.agency_id).first()
     ended = agency.uninstalled_as_of if agency else None
     is_older = ended is not None and sent_at is not None and sent_at <= ended
     return is_older and not Token.objects.of(location).exists()

@@ -39,6 +39,8 @@ class WaitingReason(models.TextChoices):
     DAILY_QUOTA = "daily_quota"
     SUSPENDED = "suspended"
     NEEDS_RECONNECT = "needs_reconnect"
+    # An uninstall was reported and HighLevel could not be asked about it yet.
+    VERIFYING = "verifying"
 
 
 class Account(models.Model):
