@@ -13,7 +13,6 @@ from appointments.attempts import RESOLVED, Attempt, lease_time
 from appointments.models import Booking, Intent
 from ghl.errors import AppointmentNotFound
 from ghl.types import Appointment
-from webhooks.models import Letter
 
 Status = Booking.Status
 CANCELLED, INVALID = differences.CANCELLED, differences.INVALID
@@ -35,9 +34,6 @@ def cancel(attempt: Attempt) -> None:
 def read_again(attempt: Attempt) -> None:
     """Take over what somebody has done to the appointment in HighLevel, of which there is news."""
     booking = attempt.booking
-    if Letter.objects.deleted(booking.location_id, str(booking.appointment_id)).exists():
-        _end_cancelled(attempt, DELETED)
-        return
     found = _read(attempt)
     if found is None or _is_over(booking, found):
         _end_cancelled(attempt, *_how_it_ended(found))

@@ -13,13 +13,19 @@ from appointments import differences, look, metrics, states, turns
 from appointments.attempts import CREATE, RESOLVED
 from appointments.models import UNLEASED, Booking, Intent, LostCreate
 from appointments.times import instant
+from ghl.errors import AppointmentNotFound, HighLevelError
 from ghl.types import Appointment
+from oauth import calling, pace, upstream
+from oauth.keeping import NeedsReconnect, TokenUnavailable
+from oauth.vault import LocationTokens
 
 log = logging.getLogger(__name__)
 
 Status = Booking.Status
 # HighLevel may have made it so long after it was asked to; what is newer was made by somebody else.
 LATEST = timedelta(hours=1)
+# Longer than an event waits for its next attempt.
+UNTIL_IT_COMES_AGAIN = timedelta(minutes=7)
 
 
 class Busy(Exception):
@@ -46,6 +52,39 @@ def are_expected(location_id: str) -> bool:
         LostCreate.objects.filter(booking__location_id=location_id, appointment_id=None).exists()
         or Booking.objects.filter(location_id=location_id, intent_open=True, intent_operation=CREATE).exists()
     )
+
+
+def meet_claimed(location_id: str, claimed: Appointment) -> None:
+    """The same for what an event tells of: HighLevel is asked for the appointment itself, and that is met.
+
+    Raises Busy, a HighLevelError or TokenUnavailable.
+    """
+    lost = _lost(location_id, claimed)
+    if lost is None:
+        return
+    try:
+        found = calling.ask(
+            LocationTokens(location_id),
+            lost.booking.location,
+            pace.Use.BOOKING,
+            lambda token, calls: upstream.client().get_appointment(token, claimed.id, calls=calls),
+        )
+    except AppointmentNotFound:
+        _put_off(lost, timedelta(0))
+    except NeedsReconnect as error:
+        log.warning("Nobody can ask HighLevel for %s of location %s: %s", claimed.id, location_id, error)
+    except (HighLevelError, TokenUnavailable):
+        # It must not be made once more before the event has come again.
+        _put_off(lost, UNTIL_IT_COMES_AGAIN)
+        raise
+    else:
+        _put_off(lost, timedelta(0))
+        meet(location_id, found)
+
+
+def _put_off(lost: LostCreate, wait: timedelta) -> None:
+    waiting = Booking.objects.filter(UNLEASED, pk=lost.booking_id, next_attempt_at__isnull=False)
+    waiting.filter(status__in=Booking.WAITING).update(next_attempt_at=Now() + wait)
 
 
 def meet(location_id: str, found: Appointment) -> None:

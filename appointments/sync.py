@@ -6,12 +6,14 @@ from datetime import datetime
 
 from django.db.models import DateTimeField, Value
 from django.db.models.functions import Greatest, Now
+from django.utils import timezone
 
 from appointments import differences, look, orphans, turns
 from appointments.attempts import CHANGE, CREATE
 from appointments.models import UNLEASED, Booking
 from ghl.letters import Letter
 from ghl.types import Appointment
+from webhooks.inbox import FURTHEST_AHEAD
 
 CREATED, DELETED = "AppointmentCreate", "AppointmentDelete"
 
@@ -34,7 +36,10 @@ class News:
 
 
 def heard(letter: Letter) -> None:
-    """A letter: AppointmentCreate, -Update or -Delete. Raises orphans.Busy where it is to come again."""
+    """A letter: AppointmentCreate, -Update or -Delete. It changes no booking by itself: it has HighLevel read.
+
+    Raises orphans.Busy, a HighLevelError or TokenUnavailable where it is to come again.
+    """
     if letter.appointment is None or letter.location_id is None:
         return
     news = News(
@@ -47,7 +52,7 @@ def heard(letter: Letter) -> None:
     # Whoever is about to become its owner has an open intent until the statement that makes it so: who is asked
     # about both, and then about the first again, is not missed.
     if not _told_owner(news) and not told_who_waits(news) and not _told_owner(news) and not news.is_deletion:
-        orphans.meet(news.location_id, news.appointment)
+        orphans.meet_claimed(news.location_id, news.appointment)
 
 
 def _told_owner(news: News) -> bool:
@@ -57,10 +62,15 @@ def _told_owner(news: News) -> bool:
         return False
     # What an instance is changed to does not say whether its series is moved.
     may_be_moved = news.appointment.is_of_a_series and not news.is_first
-    is_known_well = not may_be_moved and is_known(owner, news) and _noted(owner, news)
-    if not is_old(owner, news) and not is_known_well:
+    is_known_well = not may_be_moved and _is_plausible(news) and is_known(owner, news) and _noted(owner, news)
+    if not is_known_well and not is_old(owner, news):
         tell(owner)
     return True
+
+
+def _is_plausible(news: News) -> bool:
+    """Not of a time to come, by which everything that follows would seem old."""
+    return news.at is None or news.at <= timezone.now() + FURTHEST_AHEAD
 
 
 def tell(owner: Booking) -> None:

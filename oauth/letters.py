@@ -163,8 +163,9 @@ def _location_installed(letter: Letter, location_id: str) -> None:
         is_contradicted = company_id not in (None, location.agency_id)
         installs.note_install(location, letter.sent_at, agency, version_id=_version_id(letter))
         if is_contradicted and is_latest:
-            # Its own details tell whose it is; until then it stays whose it was.
+            # Its own details tell whose it is, or the list of the agency named; until then it stays whose it was.
             installs.check_soon(location)
+            installs.check_soon(Agency(pk=company_id))
     if location.agency_id and location.mint_due_at:
         vault.MINT.send(location.agency_id)
 

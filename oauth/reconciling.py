@@ -94,7 +94,8 @@ def _ended_after_its_token(agency: Agency) -> datetime | None:
 
 def _known(agency: Agency) -> dict[str, datetime | None]:
     """When its locations were uninstalled, as far as is known before HighLevel is asked."""
-    theirs = Location.objects.filter(Q(agency=agency) | Q(agency=None))
+    # One that ended may have come from another agency.
+    theirs = Location.objects.filter(Q(agency=agency) | Q(agency=None) | Q(status__in=Account.DISCONNECTED))
     return dict(theirs.values_list("pk", "uninstalled_as_of"))
 
 

@@ -12,7 +12,8 @@ from sandbox import slots, times
 from sandbox.answers import answer, refusal, trace_id, wrong_location
 from sandbox.calls import Call
 from sandbox.gates import own
-from sandbox.records import Calendar
+from sandbox.records import Calendar, Location
+from sandbox.tokens import Grant
 from sandbox.validation import Field, check
 
 _LONGEST = timedelta(days=31)
@@ -53,9 +54,7 @@ def location(call: Call) -> Response:
     found = call.world.locations.get(call.path_args["location_id"])
     # The only route here that an agency may use too, for its own locations.
     grant = call.grant
-    if found is None or grant is None or grant.company_id != found.company_id:
-        raise wrong_location()
-    if grant.location_id not in (None, found.id):
+    if found is None or grant is None or not _is_theirs(found, grant):
         raise wrong_location()
     shape = {
         "id": found.id,
@@ -66,6 +65,11 @@ def location(call: Call) -> Response:
         "country": found.country,
     }
     return answer({"location": shape, "traceId": trace_id()})
+
+
+def _is_theirs(found: Location, grant: Grant) -> bool:
+    """A location's token stays good for it when another agency gets it."""
+    return grant.location_id == found.id or (grant.location_id, grant.company_id) == (None, found.company_id)
 
 
 def _calendar(call: Call) -> Calendar:

@@ -86,6 +86,15 @@ class World(Population):
             installs.arrive(self, location)
             return location
 
+    def move_location(self, location_id: str, company_id: str, *, ends_tokens: bool = False) -> None:
+        """HighLevel gives a sub-account to another agency: what is installed in it stays."""
+        with self.lock:
+            location = self.locations[location_id]
+            self._locations_by_company[location.company_id].remove(location)
+            location.company_id = company_id
+            location.life += ends_tokens
+            self._locations_by_company[company_id].append(location)
+
     def grant(
         self,
         user_type: UserType,

@@ -48,11 +48,6 @@ class LetterQuerySet(models.QuerySet["Letter"]):
         made = self.filter(type="AppointmentCreate", location_id=location_id)
         return made.filter(contact_id=contact_id).exclude(contact_id="").order_by("id")
 
-    def deleted(self, location_id: str, appointment_id: str) -> "LetterQuerySet":
-        """Letters of an appointment's end, after which HighLevel has it no more."""
-        gone = self.filter(type="AppointmentDelete", location_id=location_id)
-        return gone.filter(appointment_id=appointment_id).exclude(appointment_id="")
-
     def due(self) -> "LetterQuerySet":
         return self.filter(next_attempt_at__lte=Now())
 

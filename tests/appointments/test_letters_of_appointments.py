@@ -158,13 +158,27 @@ def test_it_ends_with_what_is_deleted(acme: Persona, highlevel: World, kinds: tu
     assert shown(acme)["nextAttemptAt"] is None
 
 
-def test_it_believes_that_it_is_deleted_though_it_can_still_be_read(acme: Persona, highlevel: World) -> None:
+@pytest.mark.parametrize("changes", [{}, {"appointmentStatus": "cancelled"}, {"title": "Forged"}])
+@pytest.mark.parametrize("kind", ["AppointmentCreate", "AppointmentUpdate", "AppointmentDelete"])
+def test_it_believes_no_event_but_what_highlevel_answers(
+    acme: Persona, highlevel: World, kind: str, changes: dict[str, str]
+) -> None:
     booked(acme)
 
-    told_by_hand(highlevel, "AppointmentDelete")
+    told_by_hand(highlevel, kind, **changes, dateUpdated="2027-01-01T00:00:00Z")
 
-    assert shown(acme)["status"] == "cancelled"
-    assert noted()[-1] == "deleted in HighLevel"
+    assert (shown(acme)["status"], shown(acme)["title"]) == ("booked", "Test Event")
+    assert reads(highlevel) == 1
+
+
+def test_an_events_time_to_come_hides_nothing_that_follows(acme: Persona, highlevel: World) -> None:
+    booking = booked(acme)
+    told_by_hand(highlevel, "AppointmentUpdate", dateUpdated="2099-01-01T00:00:00Z")
+    highlevel.staff_change(str(booking.appointment_id), start_time=NOON)
+
+    told(highlevel)
+
+    assert only_booking().starts_at == NOON
 
 
 def test_it_notes_what_is_brought_back_and_stays_ended(acme: Persona, highlevel: World) -> None:

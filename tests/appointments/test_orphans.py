@@ -28,6 +28,7 @@ from tests.fixtures import (
     ACME_LOCATION,
     Persona,
     booking_body,
+    end_brake,
     hurry,
     only_booking,
     work_once,
@@ -187,7 +188,13 @@ def test_it_does_not_create_again_what_turns_up_in_time(acme: Persona, highlevel
     entry = turn_up(highlevel)
     Location.objects.update(not_before=None)
 
+    # Nobody may ask HighLevel about it yet, and it is not made anew before somebody has.
     by_letter(highlevel)
+    end_brake()
+    work_once()
+    assert shown(acme)["status"] == "pending"
+    process()
+    work_once()
 
     assert (shown(acme)["status"], shown(acme)["appointmentId"]) == ("booked", entry.id)
     assert len(highlevel.diary.everything()) == 1
@@ -321,6 +328,36 @@ def test_it_cancels_it_once_the_app_is_installed_again(
     connect(ACME_LOCATION)
 
     sweeping.sweep()
+    work_once()
+
+    assert [each.status for each in highlevel.diary.everything()] == ["cancelled"]
+
+
+@pytest.mark.parametrize("end", [cancel, fail_for_good])
+def test_it_takes_no_appointment_from_an_event_alone(acme: Persona, highlevel: World, end: Any) -> None:
+    end(acme, highlevel)
+    entry = turn_up(highlevel)
+    [letter] = letters(highlevel)
+    made = letter.content["appointment"]
+    # It is another's by HighLevel's own word, whatever the event says; and one that HighLevel does not have.
+    highlevel.diary.keep(replace(entry, contact_id="somebody-else"))
+    unknown = {**letter.content, "webhookId": "forged", "appointment": {**made, "id": "nowhere"}}
+
+    deliver([letter, highlevel.letters.post(unknown)])
+    work_once()
+
+    assert only_booking().appointment_id is None
+    assert [each.status for each in highlevel.diary.everything()] == ["confirmed"]
+
+
+def test_it_asks_again_where_highlevel_does_not_answer_an_event(acme: Persona, highlevel: World) -> None:
+    cancel(acme, highlevel)
+    turn_up(highlevel)
+    order(highlevel, "error_500_before", "get_appointment")
+    deliver(letters(highlevel))
+    assert only_booking().appointment_id is None
+
+    process()
     work_once()
 
     assert [each.status for each in highlevel.diary.everything()] == ["cancelled"]

@@ -20,8 +20,8 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from ghl.letters import Letter, parse_letter
-from ghl.types import parse_token_grant
-from oauth import installs, minting, pace, provider, reconciling, vault
+from ghl.types import Call, parse_token_grant
+from oauth import installs, minting, outage, pace, provider, reconciling, vault
 from oauth.models import Account, Agency, Location, Token
 from oauth.sealing import keyring
 from sandbox import World
@@ -93,6 +93,16 @@ def own_pace() -> None:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushdb()
     pace.nothing_sent_before()
+
+
+@pytest.fixture
+def open_circuit(db: None) -> Iterator[None]:
+    """HighLevel has not answered anybody for a while, and for so long nobody asks."""
+    for account_id in ("one", "two", "three") * 2:
+        outage.note(account_id, Call("GET", "/", None, 0.0, timedelta(0), "timed_out"))
+    assert outage.gate().wait
+    yield
+    outage.forget()
 
 
 @pytest.fixture
