@@ -163,8 +163,10 @@ def _headers(error: exceptions.APIException) -> dict[str, str]:
     return headers
 
 
-def _respond(request: HttpRequest, status_code: int, code: str, detail: str) -> JsonResponse:
-    return JsonResponse(problem(status_code, code, detail), status=status_code, content_type=CONTENT_TYPE)
+def _respond(request: HttpRequest, status_code: int, code: str, detail: str, **more: Any) -> JsonResponse:
+    return JsonResponse(
+        problem(status_code, code, detail, **more), status=status_code, content_type=CONTENT_TYPE
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -177,7 +179,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not isinstance(exception, BadRequest):
         return _respond(request, 400, "invalid_request", "The request could not be read.")
     if request.path.startswith(("/api/", "/webhooks/")):
-        return _respond(request, 400, "invalid_request", str(exception))
+        detail = str(exception)
+        odd = [name for name, values in request.GET.lists() if "\0" in name + "".join(values)]
+        errors = [{"pointer": f"/{name}", "detail": detail} for name in odd]
+        return _respond(request, 400, "invalid_request", detail, **({"errors": errors} if errors else {}))
     return bad_request_page(request, exception)
 
 
