@@ -119,6 +119,20 @@ def test_it_lets_nothing_leave_while_its_worker_makes_the_contact(acme: Persona,
     is_cancelled(acme)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_it_leaves_no_contact_behind_that_its_worker_was_searching_for(
+    acme: Persona, highlevel: World
+) -> None:
+    order(highlevel, "hang_after", "search_duplicate", seconds=0.4)
+    acme.book(booking_body(contactId=None, contact={"email": "a@b.example"}))
+    with beside():
+        until(lambda: calls(highlevel, "search_duplicate"))
+        cancel(acme)
+
+    assert (calls(highlevel, "create_contact"), calls(highlevel)) == (0, 0)
+    is_cancelled(acme)
+
+
 def test_it_tells_in_the_timeline(acme: Persona) -> None:
     acme.book()
     cancel(acme)
