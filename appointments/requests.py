@@ -89,6 +89,8 @@ def _date_time(description: str) -> Any:
 MAX_LINE, MAX_TEXT = 1_000, 10_000
 Line = Annotated[str, StringConstraints(max_length=MAX_LINE), AfterValidator(_storable)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_storable)]
+# Its length is looked at with the rest of it.
+Rule = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"maxLength": recurrence.LONGEST})]
 ShortText = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Time = Annotated[
@@ -223,7 +225,7 @@ class BookingRequest(AppointmentFields):
     contact: Annotated[ContactDetails | None, Field(description="Found or created before booking.")] = None
     start_time: Time
     rrule: Annotated[
-        Text | None,
+        Rule | None,
         Field(
             description=(
                 "A series instead of a single appointment: one RRULE (RFC 5545), with or without `RRULE:`, without "
