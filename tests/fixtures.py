@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
 from django.conf import settings
 from django.db.models.functions import Now
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from appointments import turns, working
@@ -86,6 +88,11 @@ def booking_body(**changes: Any) -> dict[str, Any]:
         "title": "Test Event",
     }
     return {name: value for name, value in {**body, **changes}.items() if value is not None}
+
+
+def from_now(**span: float) -> str:
+    """The time after this span of `timedelta`, as a request writes it."""
+    return f"{timezone.now() + timedelta(**span):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def work_once(location_id: str = ACME_LOCATION) -> None:

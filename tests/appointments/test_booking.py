@@ -15,7 +15,7 @@ from oauth.models import Location, Token
 from sandbox import World
 from sandbox.faults import Fault
 from tests.appointments.conftest import at_once, calls, until
-from tests.fixtures import ACME_LOCATION, Persona, booking_body, hurry, only_booking, work_once
+from tests.fixtures import ACME_LOCATION, Persona, booking_body, from_now, hurry, only_booking, work_once
 
 LEASE = timedelta(seconds=10)
 
@@ -193,7 +193,7 @@ def test_it_creates_nothing_once_its_lease_has_ended(
 
 
 def test_it_writes_no_outcome_over_a_lease_that_is_anothers(acme: Persona, highlevel: World) -> None:
-    acme.book(booking_body(expiresAt="2090-01-01T00:00:00Z"))
+    acme.book(booking_body(expiresAt=from_now(days=30)))
     slow = claim()
     assert slow is not None
     Booking.objects.update(lease_until=Now() - timedelta(seconds=1))

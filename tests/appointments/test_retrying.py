@@ -15,7 +15,16 @@ from sandbox import World, faults
 from sandbox.answers import answer
 from sandbox.faults import Fault
 from tests.appointments.conftest import calls
-from tests.fixtures import ACME_LOCATION, Persona, booking_body, hurry, only_booking, turn_of, work_once
+from tests.fixtures import (
+    ACME_LOCATION,
+    Persona,
+    booking_body,
+    from_now,
+    hurry,
+    only_booking,
+    turn_of,
+    work_once,
+)
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -131,7 +140,7 @@ def test_it_gives_up_when_it_expires(
     acme: Persona, other_highlevel: Callable[..., None], highlevel: World
 ) -> None:
     other_highlevel(url=NOBODY)
-    answer = acme.book(booking_body(expiresAt="2090-01-01T00:00:00Z"))
+    answer = acme.book(booking_body(expiresAt=from_now(days=30)))
     work_once()
     Booking.objects.update(expires_at=Now())
 

@@ -110,8 +110,9 @@ def test_it_shows_how_the_contact_was_found(acme: Persona) -> None:
 
     shown = without_chance(timeline(acme))
 
-    upsert = {"method": "POST", "path": "/contacts/upsert"}
-    assert shown[1:3] == [call(upsert, 200, "ok"), call(CREATE, 200, "ok")]
+    search = {"method": "GET", "path": "/contacts/search/duplicate"}
+    create = {"method": "POST", "path": "/contacts/"}
+    assert shown[1:4] == [call(search, 200, "ok"), call(create, 201, "ok"), call(CREATE, 200, "ok")]
 
 
 def test_it_ends_with_the_refusal(acme: Persona) -> None:

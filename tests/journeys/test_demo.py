@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("demo")
         "→ 500 server_failed",
         "→ 401 token_rejected",
         "pending → rejected (slot_unavailable)",
-        "POST /contacts/upsert → 200 ok",
+        "POST /contacts/ → 201 ok",
         "→ no answer, connection_lost",
         "pending → booked (found)",
         "booked → cancelled (cancelled)",

@@ -1,6 +1,10 @@
 """What a stranger can make of the callback: HighLevel is asked seldom, and threads are left for everybody else."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ from django.conf import settings as configured
 from django.contrib.sessions.models import Session
 from django.test import Client
 
+from ghlapp.local.processes import wait_until
 from oauth import exchanges
 from oauth.models import CodeExchange, Location
 from sandbox import World
@@ -36,34 +41,51 @@ def test_it_asks_nothing_about_what_cannot_be_a_code(browser: Browser, highlevel
     assert not CodeExchange.objects.exists()
 
 
-@in_threads
-def test_strangers_hold_two_threads_at_most(highlevel: World) -> None:
-    highlevel.faults.add(Fault("hang_before", "token", seconds=1, times=50))
-
-    answers = at_once([lambda n=n: Client().get(f"/oauth/callback?code=made-up-code-{n}") for n in range(10)])
-
-    refused = [answer for answer in answers if answer.status_code == 503]
-    assert len(refused) == 10 - exchanges.MAX_CONCURRENT_WITHOUT_STATE
-    assert all(answer.headers["Retry-After"] == "5" and "busy" in answer.text for answer in refused)
-    assert exchange_calls(highlevel) == exchanges.MAX_CONCURRENT_WITHOUT_STATE
-
-
-@in_threads
-def test_browsers_that_began_here_hold_four_threads_at_most(highlevel: World) -> None:
-    browsers = [Browser() for _ in range(7)]
-    backs = [
-        f"/oauth/callback?code=made-up-code&state={query_of(each.begin())['state']}" for each in browsers
-    ]
-    highlevel.faults.add(Fault("hang_before", "token", seconds=1, times=50))
-
-    answers = at_once([lambda n=n: browsers[n].client.get(backs[n]) for n in range(7)])
-
-    assert sum(answer.status_code == 503 for answer in answers) == 3
-    assert exchange_calls(highlevel) == exchanges.MAX_CONCURRENT_WITH_STATE
-    # A refusal used no state up.
+@contextmanager
+def hanging(highlevel: World, calls: Sequence[Callable[[], Any]]) -> Iterator[None]:
+    """Inside, HighLevel has been asked by these calls and does not answer."""
+    highlevel.faults.add(Fault("hang_before", "token", seconds=30, times=50))
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(at_once, calls)
+        assert wait_until(lambda: CodeExchange.objects.count() == len(calls), 20)
+        yield
+        assert {answer.status_code for answer in asked.result(60)} == {504}
     highlevel.faults.clear()
-    statuses = {browsers[n].client.get(backs[n]).status_code for n in range(7)}
-    assert statuses == {400}
+
+
+@pytest.fixture
+def patient(settings: Any) -> None:
+    settings.GHL_TIMEOUT_SECONDS = 4
+
+
+@in_threads
+def test_strangers_hold_two_threads_at_most(highlevel: World, patient: None) -> None:
+    def call(number: int) -> Any:
+        return Client().get(f"/oauth/callback?code=made-up-code-{number}")
+
+    with hanging(
+        highlevel, [partial(call, number) for number in range(exchanges.MAX_CONCURRENT_WITHOUT_STATE)]
+    ):
+        refused = [call(number) for number in range(10, 18)]
+
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(answer.headers["Retry-After"] == "5" and "busy" in answer.text for answer in refused)
+    assert exchange_calls(highlevel) == exchanges.MAX_CONCURRENT_WITHOUT_STATE == 2
+
+
+@in_threads
+def test_browsers_that_began_here_hold_four_threads_at_most(highlevel: World, patient: None) -> None:
+    browsers = [Browser() for _ in range(exchanges.MAX_CONCURRENT_WITH_STATE + 1)]
+    backs = [each.consent(each.begin()) for each in browsers]
+    calls = [partial(one.come_back, back) for one, back in zip(browsers, backs, strict=True)]
+
+    with hanging(highlevel, calls[:-1]):
+        refused = calls[-1]()
+
+    assert (refused.status_code, "busy" in refused.text) == (503, True)
+    assert exchange_calls(highlevel) == exchanges.MAX_CONCURRENT_WITH_STATE == 4
+    # The refusal used neither state nor code up.
+    assert calls[-1]().status_code == 200
 
 
 @pytest.mark.parametrize("state", ["with", "without"])

@@ -76,10 +76,11 @@ def test_another_browser_is_not_shown_what_a_state_connected(browser: Browser) -
 
 @in_threads
 @pytest.mark.parametrize("choose", [path_of, without_state])
-def test_a_double_click_exchanges_once(highlevel: World, choose: Callable[[str], str]) -> None:
+def test_a_double_click_exchanges_once(highlevel: World, choose: Callable[[str], str], settings: Any) -> None:
+    settings.GHL_TIMEOUT_SECONDS = 10
     browser = Browser()
     back = choose(browser.consent(browser.begin()))
-    highlevel.faults.add(Fault("dribble", "token", seconds=0.5))
+    highlevel.faults.add(Fault("hang_after", "token", seconds=0.5))
 
     answers = at_once([lambda: same_browser(browser).get(back)] * 2)
 
@@ -90,7 +91,8 @@ def test_a_double_click_exchanges_once(highlevel: World, choose: Callable[[str],
 
 
 @in_threads
-def test_a_double_click_fails_once(highlevel: World) -> None:
+def test_a_double_click_fails_once(highlevel: World, settings: Any) -> None:
+    settings.GHL_TIMEOUT_SECONDS = 10
     browser = Browser()
     back = path_of(browser.consent(browser.begin()))
     highlevel.faults.add(Fault("hang_before", "token", seconds=0.5))
