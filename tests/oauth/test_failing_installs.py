@@ -75,7 +75,7 @@ def test_it_says_that_the_code_is_missing(browser: Browser, query: str) -> None:
     assert failed(page, "missing_code", 400)
 
 
-@pytest.mark.parametrize("state", ["", "made-up", "' OR 1=1", "\x00", "ü"])
+@pytest.mark.parametrize("state", ["", "made-up", "' OR 1=1", "ü"])
 def test_it_refuses_a_state_it_did_not_give(browser: Browser, highlevel: World, state: str) -> None:
     back = browser.consent(browser.begin())
 
@@ -107,7 +107,7 @@ def test_it_says_that_a_code_was_used(browser: Browser) -> None:
     assert failed(page, "code_rejected", 400)
 
 
-@pytest.mark.parametrize("code", ["made-up", "a", "Authorization", "Authorization code", "\x00", "ü" * 5000])
+@pytest.mark.parametrize("code", ["made-up", "a", "Authorization", "Authorization code", "ü" * 5000])
 def test_it_says_that_a_code_was_rejected(browser: Browser, code: str) -> None:
     state = query_of(browser.begin())["state"]
 
