@@ -52,7 +52,11 @@ def is_resolved(attempt: Attempt, intent: Intent) -> bool:
     """Find out what became of a create. False where the attempt has ended with that: adopted, or to be looked for
     again; True where it surely has not happened, and the booking goes on."""
     booking = attempt.booking
-    if _adopted(attempt, intent.fields, intent.at, intent.version):
+    try:
+        if _adopted(attempt, intent.fields, intent.at, intent.version):
+            return False
+    except look.NotAllRead as error:
+        attempt.end(booking.status_while_open, reason=str(error), again_in=error.wait, looks=F("looks") + 1)
         return False
     wait = look.next_look(intent, booking.claimed_at, booking.looks + 1)
     if wait is not None:

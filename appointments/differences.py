@@ -80,8 +80,8 @@ def synced_after(wish: Fields, synced: Fields, sent: Fields) -> Fields:
 def known_after(known: Fields, sent: Fields, seen: Fields) -> Fields:
     """What was not sent stays as it was read, so that somebody else's change meanwhile is noticed yet."""
     told = {*sent, *TIMES} if TIMES & sent.keys() else {*sent}
-    # What was sent and is not shown in the answer is known no more: what was sent last counts then.
-    kept = {name: value for name, value in known.items() if name not in sent or name in seen}
+    # What was sent, or moved with it, and is not shown in the answer is known no more: what was sent last counts.
+    kept = {name: value for name, value in known.items() if name not in told or name in seen}
     return {**kept, **{name: seen[name] for name in SHOWN if name in told and name in seen}}
 
 

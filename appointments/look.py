@@ -9,8 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 
-from appointments import differences, recurrence
-from appointments.attempts import CREATE, Attempt, NotNow
+from appointments import differences, recurrence, states
+from appointments.attempts import CREATE, Attempt, NotNow, call_time, lease_time
 from appointments.models import Booking, Intent
 from appointments.times import instant
 from ghl.errors import AppointmentNotFound
@@ -26,10 +26,19 @@ FIRST_LOOK_AFTER = timedelta(seconds=1)
 ENOUGH_LOOKS = 2
 # Of a contact's appointments, by their own ids, in one look.
 MOST_READ = 20
+# Who makes an appointment is not documented in full; these are surely people.
+PEOPLES_SOURCES = frozenset({"booking_widget", "calendar_page"})
 
 
 def settle_time() -> timedelta:
     return timedelta(seconds=settings.GHL_SETTLE_SECONDS)
+
+
+class NotAllRead(NotNow):
+    """Nothing was found, and the contact has more appointments to be read than one look reads."""
+
+    def __init__(self) -> None:
+        super().__init__("not all has been read yet", FIRST_LOOK_AFTER)
 
 
 def find(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[tuple[Appointment, bool]]:
@@ -124,18 +133,26 @@ def _moved(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[Appo
         lambda token: upstream.client().contact_appointments(token, sent["contact_id"], calls=attempt.calls)
     )
     new = _unowned(each for each in listed if not each.deleted and not _is_older(each, since))
-    read = (_read(attempt, each) for each in sorted(new, key=_newness, reverse=True)[:MOST_READ])
+    candidates = sorted(new, key=_newness, reverse=True)
+    # One look reads so many and the next ones go on, for all are read before "not found" is believed.
+    rounds = -(-len(candidates) // MOST_READ) or 1
+    begin = attempt.booking.looks % rounds * MOST_READ
+    read = [_read(attempt, each) for each in candidates[begin : begin + MOST_READ]]
     ours = (each for each in read if each and _has_moved(each, sent, since))
-    found = [each for each in _unowned(ours) if not _may_be_anothers(attempt.booking, each)]
+    found = [each for each in _unowned(ours) if not _may_be_anothers(attempt.booking, each, sent)]
+    if not found and begin + MOST_READ < len(candidates):
+        raise NotAllRead
     return sorted(found, key=lambda each: each.title != sent.get("title"))
 
 
-def _newness(found: Appointment) -> datetime:
+def _newness(found: Appointment) -> tuple[datetime, str]:
     """For an order: what has no date may be the newest of all."""
-    return found.added_by or datetime.max.replace(tzinfo=UTC)
+    return found.added_by or datetime.max.replace(tzinfo=UTC), found.id
 
 
 def _read(attempt: Attempt, found: Appointment) -> Appointment | None:
+    # Each read is a whole call: the lease is to outlive all of them.
+    states.keep(attempt.booking, lease_time(), looks=attempt.booking.looks)
     try:
         return attempt.read(found.id)
     except AppointmentNotFound:
@@ -145,19 +162,33 @@ def _read(attempt: Attempt, found: Appointment) -> Appointment | None:
 def _has_moved(found: Appointment, sent: dict[str, Any], since: datetime) -> bool:
     """Whether the create may have made it and somebody changed it since, for what nobody changed was made as it is.
 
-    Where its dates do not tell, the title must be the one that was sent: staff rarely changes both at once.
+    Staff rarely changes the title too: where that is another, its dates must show that it was changed, and that it
+    was made by no page of people's and within the time that HighLevel may take for a call.
     """
-    if found.was_changed is None and found.title != sent.get("title", found.title):
+    if found.title != sent.get("title", found.title) and not (
+        found.was_changed and found.source not in PEOPLES_SOURCES and _was_made_by_then(found, since)
+    ):
         return False
     return found.was_changed is not False and _may_be_ours(found, sent, since)
 
 
-def _may_be_anothers(booking: Booking, found: Appointment) -> bool:
-    """Whether it stands where another create of unknown outcome wants it: that one's look is to have it."""
+def _was_made_by_then(found: Appointment, since: datetime) -> bool:
+    until = since + call_time() + settle_time() + CLOCKS_DIFFER
+    return found.date_added is None or found.date_added <= until
+
+
+def _may_be_anothers(booking: Booking, found: Appointment, sent: dict[str, Any]) -> bool:
+    """Whether it stands where another create of unknown outcome wants it, or under its title: that one's look is
+    to have it."""
     others = _unsure_creates(booking)
     if found.starts_at is None:
         return others.exists()
-    return any(instant(each.intent["start_time"]) == found.starts_at for each in others if each.intent)
+    theirs = [each.intent for each in others if each.intent]
+    is_titled = found.title is not None and found.title != sent.get("title")
+    return any(
+        instant(each["start_time"]) == found.starts_at or (is_titled and each.get("title") == found.title)
+        for each in theirs
+    )
 
 
 def _unsure_creates(booking: Booking) -> QuerySet[Booking]:

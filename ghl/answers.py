@@ -20,12 +20,12 @@ def appointments(data: Json) -> list[Appointment]:
     """The `events` of a list. Entries without an id are none of ours and left out."""
     trace_id = text(data, "traceId")
     found = _list(data, "events")
-    return [Appointment.from_wire(item, trace_id=trace_id) for item in found if text(item, "id")]
+    return [Appointment.from_wire(item, trace_id=trace_id) for item in found if text(item, "id", "_id")]
 
 
 def calendars(data: Json) -> list[Calendar]:
     """The `calendars` of a list."""
-    return [Calendar.from_wire(item) for item in _list(data, "calendars") if text(item, "id")]
+    return [Calendar.from_wire(item) for item in _list(data, "calendars") if text(item, "id", "_id")]
 
 
 def slots(data: Json) -> list[str]:

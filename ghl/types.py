@@ -212,6 +212,8 @@ class Appointment:
     date_updated: datetime | None = None
     added_by: datetime | None = None
     was_changed: bool | None = None
+    # Who made it: people by a page or widget, or an app.
+    source: str | None = None
     trace_id: str | None = None
 
     @classmethod
@@ -239,6 +241,7 @@ class Appointment:
             date_added=moment(data.get("dateAdded")),
             date_updated=moment(data.get("dateUpdated")),
             added_by=latest_moment(data.get("dateAdded")),
+            source=text(mapping(data.get("createdBy")), "source") or text(data, "source"),
             was_changed=_was_changed(text(data, "dateAdded"), text(data, "dateUpdated")),
             trace_id=text(data, "traceId") or trace_id,
         )

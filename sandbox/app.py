@@ -99,6 +99,7 @@ ROUTES = (
     Route("POST", "/_sandbox/faults", control.add_faults),
     Route("DELETE", "/_sandbox/faults", control.clear_faults),
     Route("POST", "/_sandbox/settings", control.change_settings),
+    Route("POST", "/_sandbox/forms", control.pin_forms),
     Route("POST", "/_sandbox/clock", control.advance_clock),
     Route("POST", "/_sandbox/locations", levers.add_locations),
     Route("POST", "/_sandbox/locations/<location_id>", levers.change_location),
@@ -138,9 +139,15 @@ def _behind_the_lock(call: Call, route: Route) -> Response:
                 check(call, route.gate)
             response = route.endpoint(call)
         except Refusal as refused:
-            response = refused.response()
+            response = _refused(call, route, refused)
     response.headers.update(call.headers)
     return response
+
+
+def _refused(call: Call, route: Route, refused: Refusal) -> Response:
+    if route.operation:
+        refused.body = call.world.forms.refusal(refused.status, refused.body)
+    return refused.response()
 
 
 def _logged(call: Call, route: Route) -> Response:

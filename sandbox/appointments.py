@@ -62,7 +62,12 @@ def create(call: Call) -> Response:
     for entry in entries:
         call.world.diary.keep(entry)
     news.happened(call.world, "AppointmentCreate", entries, news.API)
-    return answer(shapes.written(call.world, entries[0]))
+    return answer(shapes.written(call.world, entries[0]), _made(call))
+
+
+def _made(call: Call) -> int:
+    """200 is documented, and whoever asks is to take any 2xx."""
+    return int(call.world.forms.pick("success_status"))
 
 
 def update(call: Call) -> Response:
@@ -81,7 +86,7 @@ def update(call: Call) -> Response:
 
 
 def read(call: Call) -> Response:
-    return answer({"event": shapes.event(call.world, _entries(call)[0])})
+    return answer(shapes.read(call.world, _entries(call)[0]))
 
 
 def delete(call: Call) -> Response:
@@ -102,14 +107,14 @@ def events(call: Call) -> Response:
     if not (starts_at and ends_at and starts_at <= ends_at):
         raise bare_bad_request()
     found = [
-        shapes.event(call.world, entry)
+        shapes.listed(call.world, entry)
         for calendar in _asked_calendars(call)
         for entry in call.world.diary.in_calendar(
             calendar.id, starts_at, ends_at, call.world.settings.list_lag_seconds
         )
         if call.query.get("userId") in (None, entry.assigned_user_id)
     ]
-    return answer({"events": found})
+    return answer({"events": call.world.forms.ordered(found)})
 
 
 def _asked_calendars(call: Call) -> list[Calendar]:

@@ -84,7 +84,8 @@ def read(call: Call) -> Response:
 def appointments(call: Call) -> Response:
     contact = _contact(call)
     entries = call.world.diary.of_contact(contact.id, call.world.settings.list_lag_seconds)
-    return answer({"events": [shapes.contact_event(call.world, entry) for entry in entries]})
+    listed = [shapes.contact_event(call.world, entry) for entry in entries]
+    return answer({"events": call.world.forms.ordered(listed)})
 
 
 def search_duplicate(call: Call) -> Response:

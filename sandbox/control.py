@@ -10,6 +10,7 @@ answers are JSON, in snake_case.
                                        "retry_after", "done"} as in faults.Fault; a list orders several
     DELETE /_sandbox/faults           forget those not yet used
     POST   /_sandbox/settings         any of settings.Settings
+    POST   /_sandbox/forms            {"dates": "offset_seconds"}: always this of forms.FORMS; null: by the seed again
     POST   /_sandbox/clock            {"advance_seconds": 30}
     POST   /_sandbox/locations        {"count": 10, "company_id", "timezone", "name", "seats", "slot_minutes",
                                        "tokens": false}: each with a calendar, a user and a contact, whose
@@ -68,6 +69,7 @@ def state(call: Call) -> Response:
             "locations": len(world.locations),
             "letters": dict(Counter(letter.state for letter in world.letters)),
             "faults": world.faults.pending(),
+            "forms": world.forms.pinned,
             "settings": settings,
         }
     )
@@ -113,6 +115,14 @@ def clear_faults(call: Call) -> Response:
 def change_settings(call: Call) -> Response:
     try:
         call.world.settings.change(call.body)
+    except ValueError as error:
+        raise mistake(error) from error
+    return state(call)
+
+
+def pin_forms(call: Call) -> Response:
+    try:
+        call.world.forms.pin(**call.body)
     except ValueError as error:
         raise mistake(error) from error
     return state(call)

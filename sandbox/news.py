@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from sandbox import times
+from sandbox import shapes, times
 from sandbox.records import Appointment, Company, Location
 
 if TYPE_CHECKING:
@@ -118,6 +118,5 @@ def _appointment(world: "World", entry: Appointment, source: str) -> dict[str, A
         "source": source,
         "startTime": times.iso(entry.starts_at, zone),
         "endTime": times.iso(entry.ends_at, zone),
-        "dateAdded": times.iso(entry.added_at, zone, "milliseconds"),
-        "dateUpdated": times.iso(entry.updated_at, zone, "milliseconds"),
+        **shapes.dates(world, entry, zone),
     }

@@ -17,14 +17,27 @@ from sandbox.records import Location
 from sandbox.tokens import Grant
 from sandbox.validation import Field, check
 
+# Of the rest a reader may rely on nothing; the token's own claims say most of it again.
+_ALWAYS_GIVEN = frozenset(
+    {
+        *("access_token", "refresh_token", "expires_in", "userType", "userId", "companyId", "locationId"),
+        *("approvedLocations", "approveAllLocations", "installToFutureLocations", "isBulkInstallation"),
+        *("appId", "versionId"),
+    }
+)
+
 
 def token(call: Call) -> Response:
     grant_type = _parameter(call, "grant_type")
     if grant_type == "authorization_code":
-        return answer(_redeem(call))
+        return answer(_as_shown(call, _redeem(call)))
     if grant_type == "refresh_token":
-        return answer(_refresh(call))
+        return answer(_as_shown(call, _refresh(call)))
     raise _token_refusal("Invalid parameter: grantType")
+
+
+def _as_shown(call: Call, given: dict[str, Any]) -> dict[str, Any]:
+    return call.world.forms.shown(given, _ALWAYS_GIVEN, "token_optional")
 
 
 def _redeem(call: Call) -> dict[str, Any]:
@@ -86,7 +99,8 @@ def location_token(call: Call) -> Response:
     _check_active(call, company_token.company_id, location.id)
     call.world.tokens.revoke_refresh(location.id)
     pair = call.world.tokens.issue(installs.grant(location), "location_token")
-    return answer({**pair, "appId": call.world.settings.app_id, "versionId": location.version_id})
+    given = {**pair, "appId": call.world.settings.app_id, "versionId": location.version_id}
+    return answer(_as_shown(call, given), int(call.world.forms.pick("success_status")))
 
 
 def _is_installed(location: Location, company_token: Grant, company_id: str) -> bool:

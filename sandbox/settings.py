@@ -56,6 +56,8 @@ class Settings:
     duplicate_contacts_allowed: bool = False
     # False leaves companyId and userId out of the letter about a company's new location, as HighLevel may.
     future_installs_named: bool = True
+    # Which of the forms that HighLevel leaves open comes next (forms.py); None: always as its pages write it.
+    forms_seed: int | None = 1
     # Space separated; None grants whatever the install link asks for.
     granted_scopes: str | None = None
 

@@ -1,4 +1,5 @@
-"""How an appointment looks on the wire: three shapes, one for each place HighLevel shows it.
+"""How an appointment looks on the wire: three shapes, one for each place HighLevel shows it, in the forms it leaves
+open (forms.py).
 
 Not here: calendars' and contacts' own shapes (calendars.py, contacts.py).
 """
@@ -9,6 +10,25 @@ from sandbox import times
 from sandbox.answers import trace_id
 from sandbox.records import Appointment
 from sandbox.world import World
+
+_WRITTEN_REQUIRED = frozenset(
+    {"id", "calendarId", "locationId", "contactId", "appointmentStatus", "appoinmentStatus", "traceId"}
+)
+_EVENT_REQUIRED = frozenset(
+    {
+        *("id", "title", "calendarId", "locationId", "contactId", "groupId", "appointmentStatus"),
+        *("assignedUserId", "users", "startTime", "endTime", "dateAdded", "dateUpdated"),
+        # One of them at least: what HighLevel was given it shows.
+        *("notes", "description"),
+    }
+)
+_ENTRY_LEFT_OUT = {
+    "full": frozenset[str](),
+    "no_dates": frozenset({"dateAdded", "dateUpdated"}),
+    "no_title": frozenset({"title", "appointmentStatus"}),
+    "no_contact": frozenset({"contactId", "locationId"}),
+    "underscore_id": frozenset({"id"}),
+}
 
 
 def written(world: World, appointment: Appointment) -> dict[str, Any]:
@@ -28,7 +48,7 @@ def written(world: World, appointment: Appointment) -> dict[str, Any]:
         "appoinmentStatus": appointment.status,  # sic
         "assignedUserId": appointment.assigned_user_id,
         "address": appointment.address,
-        "isRecurring": appointment.rrule is not None,
+        "isRecurring": world.forms.flag(appointment.rrule is not None),
         "statusDetails": {
             "status": appointment.status,
             "state": "active" if appointment.takes_a_seat else "inactive",
@@ -37,11 +57,47 @@ def written(world: World, appointment: Appointment) -> dict[str, Any]:
         },
         "traceId": trace_id(),
     }
-    return {**shape, "rrule": appointment.rrule} if appointment.rrule else shape
+    if appointment.rrule:
+        shape["rrule"] = appointment.rrule
+    spelling = world.forms.pick("status_key")
+    if spelling != "both":
+        del shape["appointmentStatus" if spelling == "misspelt" else "appoinmentStatus"]
+    if world.forms.pick("trace") == "absent":
+        del shape["traceId"]
+    return world.forms.shown(shape, _WRITTEN_REQUIRED, "created_answer")
+
+
+def read(world: World, appointment: Appointment) -> dict[str, Any]:
+    """The answer to GET …/appointments/{id}."""
+    envelope = world.forms.pick("event_envelope")
+    trace = {"traceId": trace_id()} if world.forms.pick("trace") == "there" else {}
+    return {envelope: listed(world, appointment), **trace}
+
+
+def listed(world: World, appointment: Appointment) -> dict[str, Any]:
+    """An entry of GET /calendars/events, and the event of GET …/appointments/{id}."""
+    forms, zone = world.forms, world.locations[appointment.location_id].timezone
+    shape = event(world, appointment)
+    shape["isRecurring"] = forms.flag(shape["isRecurring"])
+    shape |= dates(world, appointment, zone)
+    if (kept := forms.pick("notes")) != "both":
+        del shape["notes" if kept == "description" else "description"]
+    return forms.shown(shape, _EVENT_REQUIRED, "event_optional")
+
+
+def dates(world: World, appointment: Appointment, zone: str) -> dict[str, str]:
+    """When it was made and last changed."""
+    moments = {"dateAdded": appointment.added_at, "dateUpdated": appointment.updated_at}
+    match world.forms.pick("dates"):
+        case "utc_milliseconds":
+            return {name: times.utc(moment) for name, moment in moments.items()}
+        case "offset_milliseconds":
+            return {name: times.iso(moment, zone, "milliseconds") for name, moment in moments.items()}
+    return {name: times.iso(moment, zone) for name, moment in moments.items()}
 
 
 def event(world: World, appointment: Appointment) -> dict[str, Any]:
-    """An entry of GET /calendars/events, and the event of GET …/appointments/{id}."""
+    """An event with all that the official schema has, as HighLevel's own pages write it."""
     zone = world.locations[appointment.location_id].timezone
     shape = {
         **_common(world, appointment),
@@ -57,8 +113,9 @@ def event(world: World, appointment: Appointment) -> dict[str, Any]:
 
 
 def contact_event(world: World, appointment: Appointment) -> dict[str, Any]:
-    """An entry of GET /contacts/{id}/appointments, whose times carry no offset, as in the official schema."""
-    zone = world.locations[appointment.location_id].timezone
+    """An entry of GET /contacts/{id}/appointments, whose times carry no offset."""
+    is_local = world.forms.pick("bare_times") == "location"
+    zone = world.locations[appointment.location_id].timezone if is_local else "UTC"
     shape = {
         **_common(world, appointment),
         "status": "booked",
@@ -68,7 +125,12 @@ def contact_event(world: World, appointment: Appointment) -> dict[str, Any]:
     if world.settings.bare_contact_dates:
         shape["dateAdded"] = times.naive(appointment.added_at, zone)
         shape["dateUpdated"] = times.naive(appointment.updated_at, zone)
-    return shape
+    form = world.forms.pick("contact_entry")
+    if form == "id_alone":
+        return {"id": appointment.id}
+    if form == "underscore_id":
+        shape["_id"] = appointment.id
+    return {key: value for key, value in shape.items() if key not in _ENTRY_LEFT_OUT[form]}
 
 
 def _common(world: World, appointment: Appointment) -> dict[str, Any]:

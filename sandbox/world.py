@@ -14,6 +14,7 @@ from sandbox.calls import CallLog
 from sandbox.clock import Clock
 from sandbox.diary import Diary
 from sandbox.faults import ConnectionCut, Faults
+from sandbox.forms import Forms
 from sandbox.letters import Letters
 from sandbox.population import Population
 from sandbox.ratelimits import RateLimits
@@ -39,6 +40,7 @@ class World(Population):
         self.tokens = Tokens(self.clock, self.settings)
         self.limits = RateLimits(self.clock, self.settings)
         self.faults = Faults()
+        self.forms = Forms(self.settings)
         self.letters = Letters(self.clock, self.settings)
         self.calls = CallLog()
 

@@ -2,8 +2,11 @@
 Fixtures of one room live in that room's conftest.py, those of several in fixtures.py."""
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import django
+import pytest
 
 from tests import highlevel, servers
 
@@ -17,6 +20,15 @@ django.setup()
 del os.environ["DJANGO_SETTINGS_MODULE"]
 
 pytest_plugins = ["tests.fixtures"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: Any = yield  # type: ignore[misc]
+    if report.failed and "highlevel" in getattr(item, "fixturenames", ()):
+        again = f"FORMS_SEED={highlevel.FORMS_SEED} plays the same forms of HighLevel's answers again."
+        report.sections.append(("forms", again))
+    return report  # type: ignore[return-value]
 
 
 def pytest_unconfigure() -> None:

@@ -18,7 +18,7 @@ from ghl.types import parse_token_grant
 from oauth import installs, keys, pace
 from oauth.models import ApiKey, Location, Tenant
 from sandbox import World, seed
-from tests.highlevel import WORLD
+from tests.highlevel import WORLD, forms_seed
 
 ACME_LOCATION, ACME_CALENDAR, ACME_CONTACT = seed.LOCATION, seed.CALENDAR, seed.CONTACT
 GLOBEX_LOCATION, GLOBEX_CALENDAR = seed.SECOND_LOCATION, seed.SECOND_CALENDAR
@@ -26,9 +26,13 @@ GLOBEX_CONTACT = seed.SECOND_CONTACT
 
 
 @pytest.fixture
-def highlevel() -> Iterator[World]:
-    """A fresh world with an agency and three locations, none of them connected to us yet."""
+def highlevel(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A fresh world with an agency and three locations, none of them connected to us yet.
+
+    Its answers take the forms that the test's own seed draws (sandbox/forms.py), which a failure tells.
+    """
     WORLD.reset()
+    WORLD.settings.forms_seed = forms_seed(request.node.nodeid)
     yield WORLD
     # What still hangs in a fault of this test must not reach into the next one.
     WORLD.faults.clear()

@@ -111,6 +111,8 @@ def test_an_answer_to_a_change_tells_of_what_was_sent_alone() -> None:
     assert differences.known_after(known, {"title": "new"}, seen_now) == {**known, "title": "new"}
     moved_on = differences.known_after(known, SAME_START, seen_now)
     assert moved_on == {**known, **SAME_START, "end_time": "e2"}
+    # What moves with it, and is not told, is known no more.
+    assert "end_time" not in differences.known_after(known, SAME_START, {})
 
 
 @pytest.mark.parametrize(

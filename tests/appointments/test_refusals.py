@@ -55,7 +55,10 @@ def ended(acme: Persona) -> dict[str, Any]:
         ),
     ],
 )
-def test_it_rejects_with_the_reason(acme: Persona, changes: dict[str, Any], code: str, status: int) -> None:
+def test_it_rejects_with_the_reason(
+    acme: Persona, highlevel: World, changes: dict[str, Any], code: str, status: int
+) -> None:
+    highlevel.forms.pin(refusal_trace="absent")
     acme.book(booking_body(**changes))
 
     booking = ended(acme)

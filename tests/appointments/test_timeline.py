@@ -51,7 +51,8 @@ def test_it_begins_with_the_acceptance(acme: Persona) -> None:
     assert without_chance([entry]) == [state(None, "pending", "accepted")]
 
 
-def test_it_shows_the_call_that_booked_it(acme: Persona) -> None:
+def test_it_shows_the_call_that_booked_it(acme: Persona, highlevel: World) -> None:
+    highlevel.forms.pin(success_status="200", trace="there", created_answer="full")
     acme.book()
     work_once()
 
@@ -67,6 +68,7 @@ def test_it_shows_the_call_that_booked_it(acme: Persona) -> None:
 
 
 def test_it_tells_the_whole_story_in_order(acme: Persona, highlevel: World) -> None:
+    highlevel.forms.pin(success_status="200")
     for kind in ("too_many_requests", "token_revoked", "error_500_before", "cut_before"):
         highlevel.faults.add(Fault(kind, "create_appointment"))
     acme.book()

@@ -13,7 +13,7 @@ import httpx2
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from sandbox import World
+from sandbox import Settings, World
 from sandbox.seed import CALENDAR, COMPANY, CONTACT, LOCATION
 from tests.sandbox.asking import EVENTS, Asker, checked, example, refresh
 
@@ -21,8 +21,18 @@ FILES = Path(__file__).parents[3] / "shared" / "highlevel" / "openapi"
 EVENT = f"{EVENTS}/{{eventId}}"
 # Written as objects there, though their examples, like the real answers, are strings.
 STRINGS_CALLED_OBJECTS = frozenset({"startTime", "endTime", "dateAdded", "dateUpdated"})
+# Written as a boolean there, though its examples are strings.
+BOOLEANS_LIKE_STRINGS = frozenset({"isRecurring"})
 
 pytestmark = pytest.mark.skipif(not FILES.is_dir(), reason="HighLevel's OpenAPI files are not at hand")
+# None: each answer in the first of its forms.
+SEEDS = (None, *range(1, 5))
+
+
+@pytest.fixture(params=SEEDS)
+def world(request: pytest.FixtureRequest) -> World:
+    """Whatever form an answer takes, it is as the files say."""
+    return World.seeded(Settings(forms_seed=request.param))
 
 
 @cache
@@ -44,19 +54,28 @@ def resolved(schema: Any, file: str) -> Any:
         for step in pointer.split("/"):
             target = target[step]
         return resolved(target, other or file)
-    properties = {
-        name: {"type": "string"} if name in STRINGS_CALLED_OBJECTS else resolved(entry, file)
-        for name, entry in schema.get("properties", {}).items()
-    }
+    properties = {name: _property(name, entry, file) for name, entry in schema.get("properties", {}).items()}
     rest = {
         key: resolved(entry, file) for key, entry in schema.items() if key not in ("properties", "example")
     }
     return {**rest, "properties": properties} if properties else rest
 
 
+def _property(name: str, schema: Any, file: str) -> Any:
+    if name in STRINGS_CALLED_OBJECTS:
+        return {"type": "string"}
+    if name in BOOLEANS_LIKE_STRINGS:
+        return {"enum": [True, False, "true", "false"]}
+    return resolved(schema, file)
+
+
 def check(answer: httpx2.Response, file: str, path: str) -> None:
     operation = load(file)["paths"][path][answer.request.method.lower()]
-    documented = operation["responses"][str(answer.status_code)]
+    # Where 200 is documented 201 has been seen too.
+    status = (
+        "200" if answer.status_code == 201 and "201" not in operation["responses"] else answer.status_code
+    )
+    documented = operation["responses"][str(status)]
     schema = resolved(documented["content"]["application/json"]["schema"], file)
     body = answer.json()
     if path.endswith("free-slots"):
@@ -135,18 +154,6 @@ LOCATION_ANSWERS: dict[str, tuple[int, str, str, Say]] = {
         "/calendars/{calendarId}",
         lambda ask: ask.get(f"/calendars/{CALENDAR}"),
     ),
-    "create contact": (
-        201,
-        "contacts.json",
-        "/contacts/",
-        lambda ask: ask.post("/contacts/", {"locationId": LOCATION, "email": "ida@example.com"}),
-    ),
-    "duplicate contact": (
-        400,
-        "contacts.json",
-        "/contacts/",
-        lambda ask: ask.post("/contacts/", {"locationId": LOCATION, "email": "ravi@example.com"}),
-    ),
     "upsert": (200, "contacts.json", "/contacts/upsert", upsert),
     "upsert refused": (
         422,
@@ -177,7 +184,7 @@ def test_it_answers_a_location_as_the_official_files_say(ask: Asker, name: str) 
 
     answer = say(ask)
 
-    assert answer.status_code == status
+    assert answer.status_code in ({200, 201} if status == 200 else {status})
     check(answer, file, path)
 
 
@@ -213,7 +220,8 @@ def test_it_gives_tokens_as_the_official_files_say(
         check(refresh(client, world, refresh_token), "oauth.json", "/oauth/token")
 
 
-def test_it_would_notice_an_answer_that_is_otherwise(ask: Asker) -> None:
+def test_it_would_notice_an_answer_that_is_otherwise(world: World, ask: Asker) -> None:
+    world.forms.pin(event_envelope="event")
     answer = ask.get(f"{EVENTS}/{booked(ask)}")
     altered = answer.json()
     del altered["event"]["contactId"]
