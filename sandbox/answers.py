@@ -33,12 +33,27 @@ class Refusal(Exception):
     """Raised where the fact is known, turned into the answer in app.py."""
 
     def __init__(
-        self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_unknown: bool = False,
     ) -> None:
         super().__init__(status, body)
+        # Something that the call names does not exist: seen under more than one status.
+        self.is_unknown = is_unknown
         self.status = status
         self.body = body
         self.headers = headers
+
+    def move(self, form: str) -> None:
+        """To one of `not_found_status`."""
+        if form == "as_seen":
+            return
+        self.status = int(form)
+        about = {"statusCode": self.status, "error": _TITLES[self.status]}
+        self.body = {name: about.get(name, value) for name, value in self.body.items()}
 
     def response(self) -> Response:
         return answer(self.body, self.status, self.headers)
@@ -58,6 +73,13 @@ def refusal(status: int, message: str | list[str]) -> Refusal:
     return Refusal(status, {"statusCode": status, "message": message, "error": _TITLES[status]})
 
 
+def unknown(status: int, message: str) -> Refusal:
+    """Something that the call names does not exist; `status`: as it was seen first."""
+    found = refusal(status, message)
+    found.is_unknown = True
+    return found
+
+
 def bare_bad_request() -> Refusal:
     return Refusal(400, {"statusCode": 400, "message": "Bad Request"})
 
@@ -69,7 +91,7 @@ def slot_taken() -> Refusal:
 
 
 def unknown_event() -> Refusal:
-    return Refusal(400, {"message": "The event id is invalid."})
+    return Refusal(400, {"message": "The event id is invalid."}, is_unknown=True)
 
 
 def invalid_token() -> Refusal:

@@ -146,7 +146,13 @@ def _behind_the_lock(call: Call, route: Route) -> Response:
 
 def _refused(call: Call, route: Route, refused: Refusal) -> Response:
     if route.operation:
-        refused.body = call.world.forms.refusal(refused.status, refused.body)
+        forms = call.world.forms
+        if refused.is_unknown:
+            refused.move(forms.pick("not_found_status"))
+        refused.body = forms.refusal(refused.status, refused.body)
+        if refused.status == 429 and (form := forms.pick("too_many_body")) != "json":
+            text = "Too Many Requests" if form == "text" else ""
+            return Response(text, 429, refused.headers, content_type="text/plain")
     return refused.response()
 
 
@@ -178,7 +184,7 @@ def _played(call: Call, route: Route, fault: Fault | None) -> Response:
         scene = Scene(lambda: _behind_the_lock(call, route), world.wait, lambda: _exhausted(call))
         return play(fault, scene)
     except Refusal as refused:
-        return refused.response()
+        return _refused(call, route, refused)
 
 
 def _exhausted(call: Call) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from werkzeug import Response
 
 from sandbox import news, recurrence, shapes, slots, times
-from sandbox.answers import answer, bare_bad_request, refusal, unknown_event
+from sandbox.answers import answer, bare_bad_request, refusal, unknown, unknown_event
 from sandbox.calls import Call
 from sandbox.gates import own
 from sandbox.records import Appointment, Calendar, new_id
@@ -147,7 +147,7 @@ def _entries(call: Call) -> list[Appointment]:
 def _calendar(call: Call, calendar_id: str) -> Calendar:
     calendar = call.world.calendars.get(calendar_id)
     if calendar is None or (call.grant and calendar.location_id != call.grant.location_id):
-        raise refusal(404, "Calendar not found")
+        raise unknown(404, "Calendar not found")
     if not calendar.active:
         raise refusal(400, "Calendar is inactive")
     return calendar
@@ -157,7 +157,7 @@ def _contact_name(call: Call, calendar: Calendar) -> str:
     contact_id = call.body["contactId"]
     contact = call.world.contacts.get(contact_id)
     if contact is None or contact.location_id != calendar.location_id:
-        raise refusal(400, f"Contact with id {contact_id} not found")
+        raise unknown(400, f"Contact with id {contact_id} not found")
     return contact.name
 
 

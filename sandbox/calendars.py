@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug import Response
 
 from sandbox import slots, times
-from sandbox.answers import answer, refusal, trace_id, wrong_location
+from sandbox.answers import answer, refusal, trace_id, unknown, wrong_location
 from sandbox.calls import Call
 from sandbox.gates import own
 from sandbox.records import Calendar, Location
@@ -64,7 +64,11 @@ def location(call: Call) -> Response:
         "timezone": found.timezone,
         "country": found.country,
     }
-    return answer({"location": shape, "traceId": trace_id()})
+    # Read by nobody as a proof of more than its id.
+    kept = {"no_company": frozenset(shape) - {"companyId"}, "no_country": frozenset(shape) - {"country"}}
+    return answer(
+        {"location": call.world.forms.shown(shape, kept, "location_optional"), "traceId": trace_id()}
+    )
 
 
 def _is_theirs(found: Location, grant: Grant) -> bool:
@@ -75,7 +79,7 @@ def _is_theirs(found: Location, grant: Grant) -> bool:
 def _calendar(call: Call) -> Calendar:
     calendar = call.world.calendars.get(call.path_args["calendar_id"])
     if calendar is None:
-        raise refusal(404, "Calendar not found")
+        raise unknown(404, "Calendar not found")
     own(call, calendar.location_id)
     return calendar
 

@@ -10,7 +10,7 @@ from typing import Any
 from werkzeug import Response
 
 from sandbox import shapes, times
-from sandbox.answers import Refusal, answer, refusal, trace_id
+from sandbox.answers import Refusal, answer, trace_id, unknown
 from sandbox.calls import Call
 from sandbox.gates import own
 from sandbox.records import Contact
@@ -53,13 +53,30 @@ def create(call: Call) -> Response:
     if not call.world.settings.duplicate_contacts_allowed:
         for field in ("email", "phone"):
             if found := _match(call.world, location_id, **{field: given.get(field)}):
-                raise _duplicate(found, field)
+                raise _duplicate(call, found, field)
     contact = call.world.add_contact(location_id, **given)
-    return answer({"contact": _shape(contact), "traceId": trace_id()}, 201)
+    return answer(_answered(call, contact), _made(call, documented=201))
 
 
-def _duplicate(contact: Contact, field: str) -> Refusal:
+def _made(call: Call, documented: int) -> int:
+    """Another one than is documented has been seen, and any 2xx is to be taken."""
+    other = {200: 201, 201: 200}[documented]
+    return documented if call.world.forms.pick("success_status") == "200" else other
+
+
+def _answered(call: Call, contact: Contact, **more: Any) -> dict[str, Any]:
+    """The contact in an envelope, of whose other keys none is required, as none of the contact's is."""
+    forms = call.world.forms
+    shown = forms.shown(_shape(contact), frozenset({"id"}), "contact_optional")
+    trace = {"traceId": trace_id()} if forms.pick("trace") == "there" else {}
+    optional = more if forms.pick("contact_optional") == "full" else {}
+    return {**optional, "contact": shown, **trace}
+
+
+def _duplicate(call: Call, contact: Contact, field: str) -> Refusal:
     meta = {"contactId": contact.id, "contactName": contact.name, "matchingField": field}
+    if call.world.forms.pick("duplicate_meta") == "id_alone":
+        meta = {"contactId": contact.id}
     message = "This location does not allow duplicated contacts."
     return Refusal(400, {"statusCode": 400, "message": message, "meta": meta, "traceId": trace_id()})
 
@@ -74,11 +91,11 @@ def upsert(call: Call) -> Response:
         contact = call.world.add_contact(location_id, **given)
     else:
         contact = _overwrite(call.world, found, given)
-    return answer({"new": found is None, "contact": _shape(contact), "traceId": trace_id()})
+    return answer(_answered(call, contact, new=found is None), _made(call, documented=200))
 
 
 def read(call: Call) -> Response:
-    return answer({"contact": _shape(_contact(call)), "traceId": trace_id()})
+    return answer(_answered(call, _contact(call)))
 
 
 def appointments(call: Call) -> Response:
@@ -99,14 +116,17 @@ def search_duplicate(call: Call) -> Response:
         # Of all the ways to a contact the search alone goes by an index that is behind.
         until=call.world.clock.now() - timedelta(seconds=call.world.settings.list_lag_seconds),
     )
-    return answer({"contact": _shape(found) if found else None, "traceId": trace_id()})
+    if found is None:
+        return answer({"contact": None} if call.world.forms.pick("nobody_found") == "null" else {})
+    answered = _answered(call, found)
+    return answer(answered["contact"] if call.world.forms.pick("contact_envelope") == "bare" else answered)
 
 
 def _contact(call: Call) -> Contact:
     contact_id = call.path_args["contact_id"]
     contact = call.world.contacts.get(contact_id)
     if contact is None:
-        raise refusal(400, f"Contact with id {contact_id} not found")
+        raise unknown(400, f"Contact with id {contact_id} not found")
     own(call, contact.location_id)
     return contact
 

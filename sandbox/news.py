@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from sandbox import shapes, times
+from sandbox import shapes
 from sandbox.records import Appointment, Company, Location
 
 if TYPE_CHECKING:
@@ -18,6 +18,12 @@ INSTALLER = "Rg6BRRiHh7dS9gJy3W8a"
 
 # What our own acts are called: whatever comes by the API.
 API = "third_party"
+
+_OF_AN_INSTALL = frozenset(
+    {"companyName", "isWhitelabelCompany", "whitelabelDetails", "planId", "trial", "userId"}
+)
+_OF_AN_APPOINTMENT = frozenset({"address", "groupId", "users", "source"})
+_EMPTY: Mapping[str, Any] = {"trial": {}, "whitelabelDetails": {"logoUrl": "", "domain": ""}, "address": ""}
 
 Happening = Literal["AppointmentCreate", "AppointmentUpdate", "AppointmentDelete"]
 
@@ -30,12 +36,12 @@ def installed_with_the_company(world: "World", location: Location) -> None:
     """Of a location that came to its company after the install, where HighLevel may leave out who did it."""
     content = _location(world, location)
     if not world.settings.future_installs_named:
-        del content["companyId"], content["userId"]
+        content = {name: value for name, value in content.items() if name not in {"companyId", "userId"}}
     _write(world, "INSTALL", location.version_id, content)
 
 
 def company_installed(world: "World", company: Company) -> None:
-    _write(world, "INSTALL", company.version_id, _company(company))
+    _write(world, "INSTALL", company.version_id, _company(world, company))
 
 
 def updated(world: "World", location: Location, previous: str | None) -> None:
@@ -44,7 +50,7 @@ def updated(world: "World", location: Location, previous: str | None) -> None:
 
 
 def company_updated(world: "World", company: Company, previous: str | None) -> None:
-    _write(world, "UPDATE", company.version_id, {**_company(company), "previousVersionId": previous})
+    _write(world, "UPDATE", company.version_id, {**_company(world, company), "previousVersionId": previous})
 
 
 def uninstalled(world: "World", location: Location) -> None:
@@ -77,19 +83,20 @@ def _write(world: "World", kind: str, version_id: str | None, content: Mapping[s
     world.letters.write({"type": kind, **envelope, **content})
 
 
-def _company(company: Company) -> dict[str, Any]:
-    return {
+def _company(world: "World", company: Company) -> dict[str, Any]:
+    told = {
         "installType": "Company",
         "companyId": company.id,
         "userId": INSTALLER,
         "planId": PLAN,
         "trial": {},
     }
+    return _with_optional(world, told, _OF_AN_INSTALL)
 
 
 def _location(world: "World", location: Location) -> dict[str, Any]:
     company = world.companies[location.company_id]
-    return {
+    told = {
         "installType": "Location",
         "locationId": location.id,
         "companyId": company.id,
@@ -100,11 +107,12 @@ def _location(world: "World", location: Location) -> dict[str, Any]:
         "planId": PLAN,
         "trial": {},
     }
+    return _with_optional(world, told, _OF_AN_INSTALL)
 
 
 def _appointment(world: "World", entry: Appointment, source: str) -> dict[str, Any]:
     zone = world.locations[entry.location_id].timezone
-    return {
+    told = {
         "id": entry.id,
         "address": entry.address,
         "title": entry.title,
@@ -116,7 +124,17 @@ def _appointment(world: "World", entry: Appointment, source: str) -> dict[str, A
         "users": [entry.assigned_user_id] if entry.assigned_user_id else [],
         "notes": entry.description,
         "source": source,
-        "startTime": times.iso(entry.starts_at, zone),
-        "endTime": times.iso(entry.ends_at, zone),
+        **shapes.starts_and_ends(world, entry, zone),
         **shapes.dates(world, entry, zone),
     }
+    return _with_optional(world, told, _OF_AN_APPOINTMENT)
+
+
+def _with_optional(world: "World", told: dict[str, Any], optional: frozenset[str]) -> dict[str, Any]:
+    """With what an event may leave out, without it, or with it empty where that has been seen."""
+    match world.forms.pick("letter_optional"):
+        case "absent":
+            return {name: value for name, value in told.items() if name not in optional}
+        case "empty":
+            return {name: _EMPTY.get(name, value) for name, value in told.items()}
+    return told

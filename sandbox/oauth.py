@@ -17,14 +17,13 @@ from sandbox.records import Location
 from sandbox.tokens import Grant
 from sandbox.validation import Field, check
 
-# Of the rest a reader may rely on nothing; the token's own claims say most of it again.
-_ALWAYS_GIVEN = frozenset(
-    {
-        *("access_token", "refresh_token", "expires_in", "userType", "userId", "companyId", "locationId"),
-        *("approvedLocations", "approveAllLocations", "installToFutureLocations", "isBulkInstallation"),
-        *("appId", "versionId"),
-    }
-)
+# The official schema requires `userId` alone; the token's own claims say some of the rest again.
+_TOKEN_ALONE = frozenset({"access_token", "refresh_token", "expires_in", "userType", "userId"})
+_ALWAYS_GIVEN = _TOKEN_ALONE | {
+    *("companyId", "locationId", "appId", "versionId", "isBulkInstallation"),
+    *("approvedLocations", "approveAllLocations", "installToFutureLocations"),
+}
+_INSTALL_REQUIRED = frozenset({"_id", "name", "address"})
 
 
 def token(call: Call) -> Response:
@@ -37,7 +36,8 @@ def token(call: Call) -> Response:
 
 
 def _as_shown(call: Call, given: dict[str, Any]) -> dict[str, Any]:
-    return call.world.forms.shown(given, _ALWAYS_GIVEN, "token_optional")
+    kept = {"required_alone": _ALWAYS_GIVEN, "token_alone": _TOKEN_ALONE}
+    return call.world.forms.shown(given, kept, "token_optional")
 
 
 def _redeem(call: Call) -> dict[str, Any]:
@@ -58,9 +58,17 @@ def _refresh(call: Call) -> dict[str, Any]:
     _check_credentials(call)
     found = call.world.tokens.find_refresh(_parameter(call, "refresh_token"))
     if found is None or not installs.in_force(call.world, found.grant):
-        raise _token_refusal("Invalid grant: refresh token is invalid")
+        raise _dead(call)
     _check_active(call, found.grant.company_id, found.grant.location_id)
     return call.world.tokens.rotate(found)
+
+
+def _dead(call: Call) -> Refusal:
+    """Of a refresh token that is used, expired or revoked."""
+    if call.world.forms.pick("refused_grant") == "oauth_pair":
+        words = "Invalid refresh token: refresh token is invalid"
+        return Refusal(401, {"error": "invalid_grant", "error_description": words})
+    return _token_refusal("Invalid grant: refresh token is invalid")
 
 
 def _check_active(call: Call, company_id: str, location_id: str | None) -> None:
@@ -100,6 +108,8 @@ def location_token(call: Call) -> Response:
     call.world.tokens.revoke_refresh(location.id)
     pair = call.world.tokens.issue(installs.grant(location), "location_token")
     given = {**pair, "appId": call.world.settings.app_id, "versionId": location.version_id}
+    if call.world.forms.pick("location_refresh_token") == "absent":
+        del given["refresh_token"], given["refreshTokenId"]
     return answer(_as_shown(call, given), int(call.world.forms.pick("success_status")))
 
 
@@ -115,14 +125,17 @@ def installed_locations(call: Call) -> Response:
     theirs = call.world.locations_of(company.id)
     asked = (entry for entry in theirs if _asked_for(entry, call.query))
     skip, limit = _number(call, "skip", 0), _number(call, "limit", 20)
-    return answer(
-        {
-            "locations": [_installed_shape(entry) for entry in islice(asked, skip, skip + limit)],
-            # Of all the company's locations, installed or not: no good for counting pages.
-            "count": len(theirs),
-            "installToFutureLocations": company.install_to_future_locations,
-        }
-    )
+    listed = [
+        call.world.forms.shown(_installed_shape(entry), _INSTALL_REQUIRED, "install_optional")
+        for entry in islice(asked, skip, skip + limit)
+    ]
+    shape = {
+        "locations": call.world.forms.ordered(listed),
+        # Of all the company's locations, installed or not: no good for counting pages.
+        "count": len(theirs),
+        "installToFutureLocations": company.install_to_future_locations,
+    }
+    return answer(call.world.forms.shown(shape, frozenset({"locations"}), "install_optional"))
 
 
 def _asked_for(location: Location, query: Mapping[str, str]) -> bool:

@@ -40,8 +40,7 @@ def written(world: World, appointment: Appointment) -> dict[str, Any]:
         "calendarId": appointment.calendar_id,
         "locationId": appointment.location_id,
         "contactId": appointment.contact_id,
-        "startTime": times.iso(appointment.starts_at, zone),
-        "endTime": times.iso(appointment.ends_at, zone),
+        **starts_and_ends(world, appointment, zone),
         "title": appointment.title,
         "meetingLocationType": appointment.meeting_location_type,
         "appointmentStatus": appointment.status,
@@ -79,7 +78,7 @@ def listed(world: World, appointment: Appointment) -> dict[str, Any]:
     forms, zone = world.forms, world.locations[appointment.location_id].timezone
     shape = event(world, appointment)
     shape["isRecurring"] = forms.flag(shape["isRecurring"])
-    shape |= dates(world, appointment, zone)
+    shape |= {**starts_and_ends(world, appointment, zone), **dates(world, appointment, zone)}
     if (kept := forms.pick("notes")) != "both":
         del shape["notes" if kept == "description" else "description"]
     return forms.shown(shape, _EVENT_REQUIRED, "event_optional")
@@ -93,6 +92,16 @@ def dates(world: World, appointment: Appointment, zone: str) -> dict[str, str]:
             return {name: times.utc(moment) for name, moment in moments.items()}
         case "offset_milliseconds":
             return {name: times.iso(moment, zone, "milliseconds") for name, moment in moments.items()}
+    return {name: times.iso(moment, zone) for name, moment in moments.items()}
+
+
+def starts_and_ends(world: World, appointment: Appointment, zone: str) -> dict[str, str]:
+    moments = {"startTime": appointment.starts_at, "endTime": appointment.ends_at}
+    match world.forms.pick("times"):
+        case "utc":
+            return {name: times.iso(moment, "UTC").replace("+00:00", "Z") for name, moment in moments.items()}
+        case "utc_milliseconds":
+            return {name: times.utc(moment) for name, moment in moments.items()}
     return {name: times.iso(moment, zone) for name, moment in moments.items()}
 
 

@@ -37,7 +37,8 @@ def test_three_hundred_locations_are_connected_at_the_real_pace(highlevel: World
     assert Counter(statuses().values()) == {"active": LOCATIONS}
     assert Counter(asked_for(highlevel, "location_token")).most_common(1)[0][1] == 1
     calls = [each for each in highlevel.calls.records if each.operation in COMPANY_CALLS]
-    assert Counter(each.outcome for each in calls) == {"200": LOCATIONS + 4}
+    assert {each.outcome for each in calls} <= {"200", "201"}
+    assert len(calls) == LOCATIONS + 4
     # The limit is used: a busy machine may take longer, but not several times as long.
     windows = per_window([datetime.fromisoformat(each.at) for each in calls])
     assert max(windows) >= 0.9 * BURST, windows
@@ -129,8 +130,8 @@ def test_the_limit_is_learned_from_the_answers(highlevel: World) -> None:
     report = repairs.reconcile(repairs.all_connected(), lambda _more: None)
 
     assert (len(report.connected), report.is_complete) == (43, True)
-    outcomes = Counter(each.outcome for each in highlevel.calls.records if each.operation in COMPANY_CALLS)
-    assert outcomes == {"200": 44}
+    outcomes = [each.outcome for each in highlevel.calls.records if each.operation in COMPANY_CALLS]
+    assert (len(outcomes), set(outcomes) <= {"200", "201"}) == (44, True)
 
 
 @pytest.mark.django_db
