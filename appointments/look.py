@@ -13,9 +13,9 @@ from appointments import differences, recurrence, states
 from appointments.attempts import CREATE, Attempt, NotNow, call_time, lease_time
 from appointments.models import Booking, Intent
 from appointments.times import instant
-from ghl.errors import AppointmentNotFound
+from ghl.errors import AppointmentNotFound, LocationForbidden
 from ghl.letters import parse_letter
-from ghl.types import Appointment
+from ghl.types import Appointment, whole_id
 from oauth import upstream
 from webhooks.models import Letter
 
@@ -46,16 +46,14 @@ def find(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[tuple[
     each with whether it is there as it was sent.
 
     Those at their place, oldest first; where there is none, one that somebody has moved, cancelled or deleted since
-    (rule 5): what a letter told of, or what the contact has elsewhere. Raises NotNow where something else is to be
+    (rule 5): what an event told of, or what the contact has elsewhere. Raises NotNow where something else is to be
     found out first.
     """
     booking = attempt.booking
     if sent.get("rrule"):
         _await_other_series(booking, sent)
     at_its_place = _unowned(each for each in _listed(attempt, sent) if is_match(each, booking, sent, since))
-    if not at_its_place and (told_of := _told_of(booking, sent, since)):
-        return [(each, False) for each in told_of]
-    found = at_its_place or _moved(attempt, sent, since)
+    found = at_its_place or _told_of(attempt, sent, since) or _moved(attempt, sent, since)
     return [(each, differences.is_as_sent(each, sent)) for each in found]
 
 
@@ -83,11 +81,30 @@ def is_match(found: Appointment, booking: Booking, sent: dict[str, Any], since: 
     return at_its_place and _may_be_ours(found, sent, since)
 
 
-def _told_of(booking: Booking, sent: dict[str, Any], since: datetime) -> list[Appointment]:
-    """What HighLevel wrote of as it was made, wherever it is by now; the newest first, which is likeliest ours."""
-    letters = Letter.objects.created_for(booking.location_id, sent["contact_id"])
-    made = (parse_letter(each.body).appointment for each in letters)
-    return _unowned(each for each in made if each and is_match(each, booking, sent, since))[::-1]
+def _told_of(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[Appointment]:
+    """What events say was made there, wherever it is by now; the newest first, which is likeliest ours.
+
+    An event proves nothing, so each is read by its own id. One that HighLevel does not have counts only where another
+    event says that it was deleted.
+    """
+    booking = attempt.booking
+    created, deleted = (
+        Letter.objects.of_contact(type_, booking.location_id, sent["contact_id"])
+        for type_ in ("AppointmentCreate", "AppointmentDelete")
+    )
+    claimed = (parse_letter(each.body).appointment for each in created)
+    there = _unowned(each for each in claimed if each and is_match(each, booking, sent, since))
+    gone = {whole_id(each) for each in deleted.values_list("appointment_id", flat=True)} if there else set()
+    found = (_verified(attempt, each, each.id in gone) for each in there[: -MOST_READ - 1 : -1])
+    return [each for each in found if each and _may_be_ours(replace(each, deleted=False), sent, since)]
+
+
+def _verified(attempt: Attempt, claimed: Appointment, is_said_to_be_gone: bool) -> Appointment | None:
+    try:
+        found = _read(attempt, claimed)
+    except LocationForbidden:
+        return None  # another location's, for the location's own list was answered just before
+    return replace(claimed, deleted=True) if found is None and is_said_to_be_gone else found
 
 
 def _between(booking: Booking, sent: dict[str, Any]) -> tuple[datetime, datetime]:

@@ -22,7 +22,7 @@ class Desk:
     ) -> None:
         self._http.close()
 
-    def set(self, **settings: float) -> None:
+    def set(self, **settings: float | None) -> None:
         self._post("/settings", settings)
 
     def advance(self, seconds: float) -> None:

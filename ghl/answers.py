@@ -35,8 +35,11 @@ def slots(data: Json) -> list[str]:
 
 
 def found_contact(data: Json) -> Contact | None:
-    """The `contact` that a search found; None where it is null or left out."""
-    record = data.get("contact")
+    """The contact that a search found, bare or wrapped as `contact`; None where it is null or left out.
+
+    HighLevel documents no schema for this answer.
+    """
+    record = data.get("contact", data if text(data, "id", "_id") else None)
     if record is None:
         return None
     return Contact.from_wire(mapping(record), trace_id=text(data, "traceId"))

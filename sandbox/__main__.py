@@ -23,6 +23,7 @@ def main() -> None:
         client_secret=arguments.client_secret,
         redirect_uri=arguments.redirect_uri,
         webhook_url=arguments.webhook_url,
+        forms_seed=arguments.forms_seed,
     )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -41,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--client-secret", default=defaults.client_secret)
     parser.add_argument("--redirect-uri", help="the only one the consent page accepts; any, if left out")
     parser.add_argument("--webhook-url", help="where signed letters go; nowhere, if left out")
+    parser.add_argument(
+        "--forms-seed",
+        type=int,
+        default=defaults.forms_seed,
+        help="draws the forms that answers take where HighLevel leaves them open (default: %(default)s)",
+    )
     parser.add_argument("--verbose", action="store_true", help="a line per call")
     return parser
 

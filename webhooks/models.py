@@ -43,10 +43,10 @@ class LetterQuerySet(models.QuerySet["Letter"]):
         }
         return next(iter(self.raw(STORE, values)), None) is not None
 
-    def created_for(self, location_id: str, contact_id: str) -> "LetterQuerySet":
-        """Letters of appointments that were made for a contact, oldest first."""
-        made = self.filter(type="AppointmentCreate", location_id=location_id)
-        return made.filter(contact_id=contact_id).exclude(contact_id="").order_by("id")
+    def of_contact(self, type_: str, location_id: str, contact_id: str) -> "LetterQuerySet":
+        """Events of one type about a contact's appointments, oldest first."""
+        told = self.filter(type=type_, location_id=location_id)
+        return told.filter(contact_id=contact_id).exclude(contact_id="").order_by("id")
 
     def due(self) -> "LetterQuerySet":
         return self.filter(next_attempt_at__lte=Now())

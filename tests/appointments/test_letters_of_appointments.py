@@ -1,6 +1,7 @@
 """HighLevel's letters about appointments: in any order, twice or late, they lead to what HighLevel has (rule 12)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -568,6 +569,36 @@ def test_it_finds_what_was_deleted_before_the_look(acme: Persona, highlevel: Wor
     assert shown(acme)["status"] == "cancelled"
     assert noted()[-1] == "deleted in HighLevel"
     assert (calls(highlevel), highlevel.diary.everything()) == (1, [])
+
+
+def test_it_adopts_nothing_that_an_event_alone_tells_of(acme: Persona, highlevel: World) -> None:
+    """One key signs for every app of the marketplace: HighLevel itself does not have what the event says was made."""
+    entry = unsure(acme, highlevel)
+    highlevel.diary.remove(entry)
+
+    told(highlevel)
+    for _ in range(3):
+        settle(only_booking())
+
+    assert shown(acme)["status"] == "booked"
+    assert only_booking().appointment_id == only_entry(highlevel).id != entry.id
+
+
+def test_it_adopts_no_other_contacts_appointment_that_an_event_says_is_ours(
+    acme: Persona, highlevel: World
+) -> None:
+    entry = unsure(acme, highlevel)
+    other = highlevel.add_contact(ACME_LOCATION, email="other@example.com").id
+    highlevel.diary.keep(
+        replace(entry, contact_id=other, calendar_id=highlevel.add_calendar(ACME_LOCATION).id)
+    )
+
+    told(highlevel)
+    for _ in range(3):
+        settle(only_booking())
+
+    assert shown(acme)["status"] == "booked"
+    assert only_booking().appointment_id != entry.id
 
 
 def test_it_looks_at_once_where_a_letter_tells_of_it(acme: Persona, highlevel: World) -> None:

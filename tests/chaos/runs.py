@@ -95,7 +95,7 @@ class Run:
         market = Market(self.stack, self.answers, self.missing)
         with ExitStack() as closing:
             closing.callback(self.stack.restore)
-            self._set_up(faults, orders, closing, errands)
+            self._set_up(random.getrandbits(32), faults, orders, closing, errands)
             market.open(errands, seed)
             self._let_staff_in(faults, market, closing, seed)
             self._deal(faults, shares, random, seconds)
@@ -139,11 +139,13 @@ class Run:
 
     def _set_up(
         self,
+        forms_seed: int,
         faults: dict[str, Fault],
         orders: list[dict[str, Any]],
         closing: ExitStack,
         errands: list[Errand],
     ) -> None:
+        self.stack.desk.set(forms_seed=forms_seed)
         for fault in faults.values():
             if fault.settings:
                 self.stack.desk.set(**fault.settings)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("demo")
         "→ 500 server_failed",
         "→ 401 token_rejected",
         "pending → rejected (slot_unavailable)",
-        "POST /contacts/ → 201 ok",
+        "POST /contacts/ → 20",
         "→ no answer, connection_lost",
         "pending → booked (found)",
         "booked → cancelled (cancelled)",
