@@ -1,6 +1,7 @@
 """How what is wished, what was last carried out and what HighLevel shows differ, field by field.
 Pure: nothing here asks HighLevel or writes a row."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ CANCELLED, INVALID = "cancelled", "invalid"
 # An appointment with one of these takes nobody's time.
 ENDINGS = (CANCELLED, INVALID)
 TIMES = frozenset({"start_time", "end_time"})
+NO_FRACTION = re.compile(r"\.0{1,9}(?=Z|[+-])")
 # They say how a call is to be made and are no property of the appointment.
 OPTIONS = ("ignore_date_range", "to_notify", "ignore_free_slot_validation")
 CHANGEABLE = tuple(name for name in CHANGE_FIELDS if name not in {*OPTIONS, "rrule"})
@@ -23,9 +25,13 @@ SHOWN = (
 
 
 def shown(appointment: Appointment) -> Fields:
-    """What HighLevel shows of it, under the wish's names; what it left out is left out."""
+    """What HighLevel shows of it, under the wish's names; what it left out is left out.
+
+    Times without a fraction, which HighLevel may write and refuses to be sent.
+    """
     values = {name: getattr(appointment, name) for name in (*SHOWN, "rrule")}
-    return {name: value for name, value in values.items() if value is not None}
+    seen = {name: value for name, value in values.items() if value is not None}
+    return {name: NO_FRACTION.sub("", seen[name]) if name in TIMES else seen[name] for name in seen}
 
 
 def same(name: str, one: Any, other: Any) -> bool:

@@ -86,7 +86,16 @@ def told_by_hand(highlevel: World, kind: str, **changes: Any) -> None:
 # --- What staff does --------------------------------------------------------------------------------------------
 
 
-def test_it_takes_over_a_move(acme: Persona, highlevel: World) -> None:
+@pytest.mark.parametrize(
+    ("times", "start"),
+    [
+        ("offset", "2027-06-24T17:30:00+05:30"),
+        ("utc", "2027-06-24T12:00:00Z"),
+        ("utc_milliseconds", "2027-06-24T12:00:00Z"),
+    ],
+)
+def test_it_takes_over_a_move(acme: Persona, highlevel: World, times: str, start: str) -> None:
+    highlevel.forms.pin(times=times)
     booking = booked(acme)
     highlevel.staff_change(str(booking.appointment_id), start_time=NOON)
 
@@ -94,7 +103,7 @@ def test_it_takes_over_a_move(acme: Persona, highlevel: World) -> None:
 
     moved = shown(acme)
     assert only_booking().starts_at == NOON
-    assert moved["startTime"] == "2027-06-24T17:30:00+05:30"
+    assert moved["startTime"] == start
     assert (moved["status"], moved["inSync"], moved["nextAttemptAt"]) == ("booked", True, None)
     assert noted()[-1] == "changed in HighLevel"
     assert sent(highlevel) == []

@@ -58,7 +58,7 @@ def ended(acme: Persona) -> dict[str, Any]:
 def test_it_rejects_with_the_reason(
     acme: Persona, highlevel: World, changes: dict[str, Any], code: str, status: int
 ) -> None:
-    highlevel.forms.pin(refusal_trace="absent")
+    highlevel.forms.pin(refusal_trace="absent", not_found_status="as_seen")
     acme.book(booking_body(**changes))
 
     booking = ended(acme)

@@ -35,6 +35,7 @@ def move(highlevel: World, **changes: Any) -> None:
 
 def test_it_lets_a_move_stand(acme: Persona, highlevel: World) -> None:
     """Staff moves 10 to 11; the tenant's next change must not move it back."""
+    highlevel.forms.pin(times="offset")
     booked(acme)
     move(highlevel)
 
@@ -86,6 +87,7 @@ def test_it_takes_a_first_sight_for_no_change(acme: Persona, highlevel: World) -
 def test_it_notices_later_what_was_changed_between_its_reading_and_writing(
     acme: Persona, highlevel: World
 ) -> None:
+    highlevel.forms.pin(times="offset")
     booked(acme)
     patch(acme, {"title": "Other"})
     order(highlevel, "hang_after", "update_appointment", seconds=0.3)
@@ -150,6 +152,7 @@ def unsure(acme: Persona, highlevel: World, **changes: Any) -> None:
 
 
 def test_it_finds_what_was_moved_before_the_look(acme: Persona, highlevel: World) -> None:
+    highlevel.forms.pin(times="offset")
     unsure(acme, highlevel)
     move(highlevel)
 
@@ -221,6 +224,7 @@ def test_it_keeps_a_newer_wish_for_what_was_moved_before_the_look(acme: Persona,
 
 
 def test_it_keeps_a_newer_title_of_what_was_moved_before_the_look(acme: Persona, highlevel: World) -> None:
+    highlevel.forms.pin(times="offset")
     unsure(acme, highlevel)
     patch(acme, {"title": "Other"})
     move(highlevel)

@@ -106,7 +106,8 @@ def test_it_says_that_a_booking_was_found(acme: Persona, highlevel: World) -> No
     ]
 
 
-def test_it_shows_how_the_contact_was_found(acme: Persona) -> None:
+def test_it_shows_how_the_contact_was_found(acme: Persona, highlevel: World) -> None:
+    highlevel.forms.pin(success_status="200")
     acme.book(booking_body(contactId=None, contact={"email": "a@b.example"}))
     work_once()
 
@@ -117,7 +118,8 @@ def test_it_shows_how_the_contact_was_found(acme: Persona) -> None:
     assert shown[1:4] == [call(search, 200, "ok"), call(create, 201, "ok"), call(CREATE, 200, "ok")]
 
 
-def test_it_ends_with_the_refusal(acme: Persona) -> None:
+def test_it_ends_with_the_refusal(acme: Persona, highlevel: World) -> None:
+    highlevel.forms.pin(not_found_status="as_seen")
     acme.book(booking_body(contactId="unknownContact"))
     work_once()
 
