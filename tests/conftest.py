@@ -26,7 +26,7 @@ pytest_plugins = ["tests.fixtures"]
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: Any = yield  # type: ignore[misc]
     if report.failed and "highlevel" in getattr(item, "fixturenames", ()):
-        again = f"FORMS_SEED={highlevel.FORMS_SEED} plays the same forms of HighLevel's answers again."
+        again = f"The same forms of HighLevel's answers: {highlevel.repeat(item.nodeid)}"
         report.sections.append(("forms", again))
     return report  # type: ignore[return-value]
 

@@ -28,6 +28,11 @@ def forms_seed(nodeid: str) -> int:
     return zlib.crc32(f"{FORMS_SEED} {nodeid}".encode())
 
 
+def repeat(nodeid: str) -> str:
+    """The command that runs a test under its seed."""
+    return f"FORMS_SEED={FORMS_SEED} .venv/bin/python -m pytest '{nodeid}'"
+
+
 _running = ExitStack()
 
 
