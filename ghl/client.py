@@ -56,7 +56,12 @@ class Client:
     # Tokens
 
     def refresh(
-        self, refresh_token: str, *, user_type: str = "Location", timeout: float | None = None
+        self,
+        refresh_token: str,
+        *,
+        user_type: str = "Location",
+        timeout: float | None = None,
+        calls: Calls = None,
     ) -> TokenGrant:
         """A new pair of tokens for this refresh token, which is used up by it. Raises `GrantRefused`.
 
@@ -70,7 +75,7 @@ class Client:
             "refresh_token": refresh_token,
             "user_type": user_type,
         }
-        return self._line.ask(endpoints.REFRESH, parse_token_grant, form=form, timeout=timeout)
+        return self._line.ask(endpoints.REFRESH, parse_token_grant, form=form, timeout=timeout, calls=calls)
 
     def location_token(
         self,

@@ -54,7 +54,7 @@ def ask_with(
     """
     calls = list[Call]()
     try:
-        with _passed(), permit(account.pk, _take(account, use, only_limits), calls):
+        with passage(), permit(account.pk, _take(account, use, only_limits), calls):
             return call(token, calls)
     except RateLimited as error:
         brake(account, error)
@@ -76,7 +76,8 @@ def permit(account_id: str, slot: pace.Slot, calls: list[Call]) -> Iterator[None
 
 
 @contextmanager
-def _passed() -> Iterator[None]:
+def passage() -> Iterator[None]:
+    """`outage.passage` for the calls made within. Raises MustWaitItsTurn while the breaker is open."""
     with ExitStack() as stack:
         try:
             stack.enter_context(outage.passage())

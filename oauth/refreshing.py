@@ -3,20 +3,25 @@
 No lock is held while HighLevel is asked: one conditional UPDATE of `refresh_started_at` makes one process the
 refresher for ten seconds. A refresh whose answer was lost is thereby repeated with the same token inside
 HighLevel's thirty seconds of grace. What follows from a dead refresh token is in vault.py.
+
+The token endpoint counts towards no account's limit, so a refresh takes no permit of the pace. It passes the circuit
+breaker, which hears of its outcome; but one that is repeated is not held back, for the grace might end meanwhile.
 """
 
 import logging
 import random
 import time
+from contextlib import nullcontext
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from ghl.errors import HighLevelError, LocationInactive, OutcomeUnknown, RefreshTokenDead
-from ghl.types import TokenGrant
-from oauth import upstream
+from ghl.types import Call, TokenGrant
+from oauth import calling, outage, upstream
 from oauth.keeping import (
     SUSPENDED_FOR,
     LocationSuspended,
@@ -37,6 +42,13 @@ REPEAT_AFTER = timedelta(seconds=10)
 STORE_FOR_SECONDS = 60.0
 
 
+class Claim(NamedTuple):
+    """A token that is this process's to refresh. `is_repeated`: an earlier refresh of it has had no result."""
+
+    token: Token
+    is_repeated: bool
+
+
 def refresh(token: Token) -> Token:
     """Trade the refresh token for a new pair, unless another process is at it or has just done so.
 
@@ -45,36 +57,50 @@ def refresh(token: Token) -> Token:
     """
     if not _claim(token):
         return _what_another_process_did(token)
-    return refresh_claimed(token)
+    return refresh_claimed(Claim(token, is_repeated=token.refresh_started_at is not None))
 
 
-def refresh_claimed(token: Token) -> Token:
+def refresh_claimed(claim: Claim) -> Token:
     """The same for a token that is this process's to refresh."""
+    token, calls = claim.token, list[Call]()
     try:
-        grant = _ask(token)
+        with nullcontext() if claim.is_repeated else calling.passage():
+            return _refreshed(token, calls)
+    except calling.MustWaitItsTurn as error:
+        # Nothing was sent: no doubt is left behind.
+        unchanged = Token.objects.filter(pk=token.pk, version=token.version)
+        unchanged.update(refresh_started_at=None, refresh_due_at=Now() + error.retry_after)
+        raise
+
+
+def _refreshed(token: Token, calls: list[Call]) -> Token:
+    try:
+        # The pair is stored before anything else is written: it is the only copy.
+        return _keep(token, _ask(token, calls))
     except LocationInactive as error:
         return _suspend(token, error)
     except HighLevelError as error:
         # The claim stays: whatever it was, the same token is tried again when its ten seconds are over.
         log.warning("Refreshing the %s failed: %s", token, error)
         raise
-    return _keep(token, grant)
+    finally:
+        for call in calls:
+            outage.note(str(token.location_id or token.agency_id), call)
 
 
-def claim_due() -> Token | None:
+def claim_due() -> Claim | None:
     """The token that most needs refreshing, for this process to refresh; None where no time has come.
 
     First those whose refresh has had no result: HighLevel's grace ends thirty seconds after it began.
     """
     claimed = Token.objects.raw(CLAIM_DUE, {"repeat_after": REPEAT_AFTER, "gone": list(Account.DISCONNECTED)})
-    return next(iter(claimed), None)
+    # The last column is the statement's own.
+    return next((Claim(token, token.is_repeated) for token in claimed), None)  # type: ignore[attr-defined]
 
 
 CLAIM_DUE = """
-UPDATE oauth_token
-SET refresh_started_at = statement_timestamp(), refresh_due_at = statement_timestamp() + %(repeat_after)s
-WHERE id = (
-    SELECT token.id
+WITH due AS MATERIALIZED (
+    SELECT token.id, token.refresh_started_at IS NOT NULL AS is_repeated
     FROM oauth_token AS token
     LEFT JOIN oauth_location AS location ON location.id = token.location_id
     LEFT JOIN oauth_agency AS agency ON agency.id = token.agency_id
@@ -86,7 +112,11 @@ WHERE id = (
     LIMIT 1
     FOR UPDATE OF token SKIP LOCKED
 )
-RETURNING *
+UPDATE oauth_token AS token
+SET refresh_started_at = statement_timestamp(), refresh_due_at = statement_timestamp() + %(repeat_after)s
+FROM due
+WHERE token.id = due.id
+RETURNING token.*, due.is_repeated
 """
 
 
@@ -103,18 +133,24 @@ def _what_another_process_did(token: Token) -> Token:
     raise TokenBusy("Another process is refreshing this token")
 
 
-def _ask(token: Token) -> TokenGrant:
+def _ask(token: Token, calls: list[Call]) -> TokenGrant:
     """Ask for the new pair, and once more where the answer was lost soon enough: the grace is for that, and an
     outage of ours right afterwards might outlast it."""
     refresh_token, until = opened(token, "refresh_token"), time.monotonic() + REFRESH_SECONDS
+
+    def ask(seconds: float) -> TokenGrant:
+        return upstream.client().refresh(
+            refresh_token, user_type=token.user_type, timeout=seconds, calls=calls
+        )
+
     try:
-        return upstream.client().refresh(refresh_token, user_type=token.user_type, timeout=REFRESH_SECONDS)
+        return ask(REFRESH_SECONDS)
     except OutcomeUnknown as error:
         left = until - time.monotonic()
         if left < WORTH_ASKING_SECONDS:
             raise
         log.warning("The answer to refreshing the %s was lost: %s", token, error)
-        return upstream.client().refresh(refresh_token, user_type=token.user_type, timeout=left)
+        return ask(left)
 
 
 def give_up(token: Token, error: RefreshTokenDead) -> Token:

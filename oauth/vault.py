@@ -253,8 +253,8 @@ def _in_a_row(
     return done
 
 
-def _refresh_claimed(token: Token) -> Token:
+def _refresh_claimed(claim: refreshing.Claim) -> Token:
     try:
-        return refreshing.refresh_claimed(token)
+        return refreshing.refresh_claimed(claim)
     except RefreshTokenDead as error:
-        return _replaced(token, error)
+        return _replaced(claim.token, error)

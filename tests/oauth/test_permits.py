@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from appointments import reconciling as comparing
 from appointments.models import Booking, Comparison
+from ghl.errors import HighLevelError
 from ghl.letters import Letter
 from oauth import calling, installs, letters, minting, outage, reconciling, repairs, vault
 from oauth.models import Agency, Location, Token, Upstream
@@ -19,7 +20,7 @@ from sandbox import World
 from sandbox.faults import Fault
 from sandbox.seed import COMPANY, THIRD_LOCATION
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, booking_body, work_once
-from tests.oauth.conftest import work
+from tests.oauth.conftest import complete, end_claim, expire, refresh_calls, work
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_pace")]
 
@@ -165,6 +166,44 @@ def test_a_probe_may_ask_for_the_token_it_needs(agency: Agency, highlevel: World
         assert minting.mint(Location.objects.get(pk=ACME_LOCATION), vault.AgencyTokens(COMPANY))
 
     assert outage.gate() == outage.Gate()
+
+
+def test_a_refresh_waits_for_the_breaker(acme: Persona, highlevel: World, open_circuit: None) -> None:
+    expire()
+
+    with pytest.raises(calling.MustWaitItsTurn):
+        vault.LocationTokens(ACME_LOCATION).token()
+
+    assert refresh_calls(highlevel) == 0
+    outage._note_answer()
+    assert vault.LocationTokens(ACME_LOCATION).token(), "at once, for there is nothing to repeat"
+
+
+def test_a_refresh_without_a_result_is_repeated_while_the_breaker_is_open(
+    acme: Persona, highlevel: World, open_circuit: None
+) -> None:
+    """HighLevel's grace for a lost answer is shorter than many an outage."""
+    end_claim()
+
+    assert vault.refresh_due() == 1
+
+    assert outage.gate() == outage.Gate(), "its answer ends the outage for everybody"
+
+
+def test_the_breaker_hears_of_refreshes(acme: Persona, globex: Persona, highlevel: World) -> None:
+    accounts = (ACME_LOCATION, GLOBEX_LOCATION, connect_third(highlevel))
+    highlevel.faults.add(_failing("token"))
+    for location_id in accounts:
+        expire(location_id)
+        with pytest.raises(HighLevelError):
+            vault.LocationTokens(location_id).token()
+        outage.forget()
+
+    assert outage.gate().wait
+
+
+def connect_third(highlevel: World) -> str:
+    return complete(highlevel.issue_location_token(THIRD_LOCATION)).pk
 
 
 def test_a_name_that_could_not_be_read_is_read_later(
