@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db.models.functions import Now
 
 from ghl.types import parse_token_grant
 from oauth import installs, vault
-from oauth.models import Location, Token
+from oauth.models import Account, Location, Token
 from oauth.vault import LocationTokens
 from sandbox import World
 from tests.fixtures import ACME_LOCATION, GLOBEX_LOCATION, Persona, only_booking, work_once
@@ -63,6 +64,26 @@ def test_it_seals_the_token_and_shows_it_nowhere(
 
     assert plain(stored(), "access_token") == token
     assert token not in stored().access_token.value + said + caplog.text
+
+
+def test_it_waits_for_its_turn(
+    connect_with: Callable[..., str], highlevel: World, open_circuit: None
+) -> None:
+    connect_with(highlevel.issue_private_token(ACME_LOCATION))
+
+    assert Location.objects.get().status == "active"
+
+
+def test_it_says_so_where_its_turn_does_not_come_soon(
+    acme: Persona, connect_with: Callable[..., str], highlevel: World
+) -> None:
+    Location.objects.get().brake(Account.Waiting.DAILY_QUOTA, timedelta(hours=1))
+    before = stored()
+
+    with pytest.raises(CommandError, match="try again later"):
+        connect_with(highlevel.issue_private_token(ACME_LOCATION))
+
+    assert stored().version == before.version
 
 
 @pytest.mark.parametrize("token", ["", "two\nlines", ANOTHER, "päss"])

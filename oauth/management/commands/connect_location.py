@@ -1,6 +1,7 @@
 """`manage.py connect_location`: a location connected with a Private Integration Token instead of an install."""
 
 import sys
+import time
 from getpass import getpass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ghl.errors import HighLevelError
 from oauth import audit, installs
+from oauth.calling import MustWaitItsTurn
+from oauth.models import Location
+
+# For the location's turn, or until HighLevel answers again.
+LONGEST_WAIT_SECONDS = 60.0
 
 
 class Command(BaseCommand):
@@ -25,12 +31,24 @@ class Command(BaseCommand):
         token = _token(options["token_file"]).strip()
         if not (token and token.isascii() and token.isprintable()):
             raise CommandError("That is no token.")
-        try:
-            location = installs.connect_private(options["location"], token)
-        except HighLevelError as error:
-            raise CommandError(f"HighLevel does not take the token for this location: {error}") from error
+        location = _connected(options["location"], token)
         audit.record("private_token.connected", location=location.pk, by=audit.shell_user())
         self.stdout.write(f"Connected {location}.")
+
+
+def _connected(location_id: str, token: str) -> Location:
+    """The location with its new token, once its turn has come."""
+    until = time.monotonic() + LONGEST_WAIT_SECONDS
+    while True:
+        try:
+            return installs.connect_private(location_id, token)
+        except MustWaitItsTurn as error:
+            wait = error.retry_after.total_seconds()
+            if time.monotonic() + wait > until:
+                raise CommandError(f"HighLevel cannot be asked yet, try again later: {error}") from error
+            time.sleep(wait)
+        except HighLevelError as error:
+            raise CommandError(f"HighLevel does not take the token for this location: {error}") from error
 
 
 def _token(file: Path | None) -> str:
