@@ -94,9 +94,15 @@ def _replace(token: Token, **columns: Any) -> None:
     token.version += 1
     for name, value in columns.items():
         setattr(token, name, value)
-    if not token.refresh_token:
+    if not (token.refresh_token or _has_minting_agency(token)):
         token.refresh_due_at = None
     token.save()
+
+
+def _has_minting_agency(token: Token) -> bool:
+    """Whether its agency is to bring the next one, as of a location that was given no refresh token."""
+    is_private = token.kind == Token.Kind.PRIVATE
+    return not is_private and token.location is not None and token.location.connected_agency is not None
 
 
 def columns_of(token: Token, grant: TokenGrant) -> dict[str, object]:

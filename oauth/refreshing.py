@@ -63,6 +63,8 @@ def refresh(token: Token) -> Token:
 def refresh_claimed(claim: Claim) -> Token:
     """The same for a token that is this process's to refresh."""
     token, calls = claim.token, list[Call]()
+    if not token.refresh_token:
+        raise RefreshTokenDead("HighLevel gave no refresh token")
     try:
         with nullcontext() if claim.is_repeated else calling.passage():
             return _refreshed(token, calls)

@@ -145,7 +145,7 @@ def test_it_reads_the_same_booking_back(acme: Persona) -> None:
 
 
 def test_it_fills_in_what_highlevel_knows_better(acme: Persona, highlevel: World) -> None:
-    highlevel.forms.pin(created_answer="full")
+    highlevel.forms.pin(created_answer="full", times="offset")
     answer = acme.book(booking_body(endTime=None, title=None))
     work_once()
 

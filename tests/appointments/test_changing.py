@@ -185,7 +185,7 @@ def test_it_keeps_the_duration_of_what_is_moved(acme: Persona, highlevel: World)
 
 
 def test_it_leaves_the_end_to_highlevel_where_there_was_none(acme: Persona, highlevel: World) -> None:
-    highlevel.forms.pin(created_answer="full")
+    highlevel.forms.pin(created_answer="full", times="offset")
     booked(acme, endTime=None)
     patch(acme, {"startTime": NEW_START})
     work_once()

@@ -148,7 +148,8 @@ def test_it_knows_its_change_although_somebody_moved_it_on(acme: Persona, highle
 
     assert calls(highlevel, PUT) == 1
     is_in_step(acme, highlevel, "2027-06-23T11:00:00+05:30")
-    assert shown(acme)["endTime"] == "2027-06-23T12:00:00+05:30"
+    end = datetime.fromisoformat(shown(acme)["endTime"])
+    assert end == datetime.fromisoformat("2027-06-23T12:00:00+05:30")
 
 
 def test_it_sees_in_the_look_that_it_was_cancelled_or_deleted(acme: Persona, highlevel: World) -> None:

@@ -31,7 +31,9 @@ STORED_TOKENS = """
 from oauth import keeping
 from oauth.models import Token
 for token in Token.objects.all():
-    print(keeping.opened(token, "access_token"), keeping.opened(token, "refresh_token"), sep="\\n")
+    print(keeping.opened(token, "access_token"))
+    if token.refresh_token:
+        print(keeping.opened(token, "refresh_token"))
 """
 WAIT_SECONDS = 60
 

@@ -207,6 +207,7 @@ def deliver(letter: Any) -> None:
 
 
 def test_its_brand_is_kept_for_our_pages(highlevel: World) -> None:
+    highlevel.forms.pin(letter_optional="full")
     company = highlevel.companies[COMPANY]
     company.whitelabel_domain, company.whitelabel_logo_url = "app.chai.example", "https://chai.example/l.png"
     complete(highlevel.issue_company_token(COMPANY))

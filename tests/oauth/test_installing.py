@@ -109,7 +109,10 @@ def test_it_takes_no_cookie_that_it_did_not_sign(browser: Browser, highlevel: Wo
     assert not highlevel.calls.records
 
 
-def test_it_connects_the_location_that_was_chosen(browser: Browser, globex: Persona) -> None:
+def test_it_connects_the_location_that_was_chosen(
+    browser: Browser, globex: Persona, highlevel: World
+) -> None:
+    highlevel.forms.pin(location_optional="full")
     before = stored(GLOBEX_LOCATION).version
 
     page = browser.install()

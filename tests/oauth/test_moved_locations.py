@@ -114,6 +114,7 @@ def test_an_older_one_is_not_even_checked(two: Two) -> None:
 def test_one_that_is_so_moves_it_once_highlevel_has_answered(
     two: Two, connect: Connect, ends_tokens: bool
 ) -> None:
+    two.world.forms.pin(location_optional="full")
     connect(two)
     two.world.move_location(ACME_LOCATION, two.rival, ends_tokens=ends_tokens)
     letter = two.install(60)

@@ -72,6 +72,7 @@ def test_it_finds_a_reinstall_that_was_lost(agency: Agency, highlevel: World) ->
 
 
 def test_it_finds_that_a_token_is_of_an_install_that_ended(agency: Agency, highlevel: World) -> None:
+    highlevel.forms.pin(install_optional="full")
     work()
     before = stored(GLOBEX_LOCATION)
     highlevel.clock.advance(10)
@@ -95,6 +96,7 @@ def test_it_brings_back_what_was_ended_by_mistake(agency: Agency, highlevel: Wor
 
 
 def test_it_finds_an_update_that_was_lost(highlevel: World) -> None:
+    highlevel.forms.pin(install_optional="full")
     narrow = tuple(scope for scope in ALL_SCOPES if scope != "contacts.write")
     complete(highlevel.issue_company_token(COMPANY, narrow))
     work()

@@ -183,6 +183,8 @@ def test_a_suspended_location_whose_refresh_token_is_dead_is_asked_slowly_too(
 def test_a_suspended_agency_holds_its_locations_up_and_loses_nothing(
     agency: Agency, highlevel: World
 ) -> None:
+    # Without one a location waits for as long as its agency does.
+    highlevel.forms.pin(location_refresh_token="there")
     work()
     highlevel.companies[COMPANY].active = False
     for location_id in statuses():
@@ -198,6 +200,26 @@ def test_a_suspended_agency_holds_its_locations_up_and_loses_nothing(
     for location_id in statuses():
         end_wait(location_id)
         assert LocationTokens(location_id).token()
+    assert set(statuses().values()) == {"active"}
+
+
+@pytest.mark.parametrize("when", ["it is due", "it has run out"])
+def test_a_location_that_was_given_no_refresh_token_is_minted_for_again(
+    agency: Agency, highlevel: World, when: str
+) -> None:
+    """The official schema of a location's token has none."""
+    highlevel.forms.pin(location_refresh_token="absent")
+    work()
+    before = stored(ACME_LOCATION)
+    if when == "it is due":
+        assert before.refresh_due_at
+        make_due()
+        vault.refresh_due()
+    else:
+        expire()
+        assert LocationTokens(ACME_LOCATION).token()
+
+    assert stored(ACME_LOCATION).version == before.version + 1
     assert set(statuses().values()) == {"active"}
 
 
