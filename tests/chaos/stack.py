@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, LiteralString, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import psycopg
@@ -275,26 +277,32 @@ class Stack:
         return self._manage("issue_api_key", "--tenant", tenant, *named).strip()
 
     def install(self, place: Place) -> None:
-        form = {
-            "response_type": "code",
-            "client_id": SETTINGS["GHL_CLIENT_ID"],
-            "redirect_uri": f"{self.url}/oauth/callback",
-            "choice": f"location:{place.location_id}",
-            "decision": "allow",
-        }
-        # As a person would: the exchange may take a second in all, which is little on a busy machine.
+        # As a person would: the exchange may take a second in all, which is little on a busy machine, and so many
+        # installs at once may be too many.
         said = ""
         for _ in range(INSTALLS):
             try:
-                consent = httpx2.post(f"{self.desk.url}/v2/oauth/chooselocation", data=form, timeout=20)
-                answer = httpx2.get(consent.headers["Location"], timeout=20)
+                answer = self._come_back(place)
             except httpx2.HTTPError as error:
                 said = repr(error)
                 continue
             if answer.status_code == 200:
                 return
             said = f"{answer.status_code}: {answer.text}"
+            time.sleep(float(answer.headers.get("Retry-After", 0)))
         raise StartError(f"No install succeeded; the last one ended with {said}")
+
+    def _come_back(self, place: Place) -> httpx2.Response:
+        """What the callback answers a person who begins the install here and chooses this location."""
+        with httpx2.Client(timeout=20) as browser:
+            begun = browser.get(f"{self.url}/oauth/install").headers["Location"]
+            form = {
+                **dict(parse_qsl(urlsplit(begun).query)),
+                "choice": f"location:{place.location_id}",
+                "decision": "allow",
+            }
+            consent = browser.post(f"{self.desk.url}/v2/oauth/chooselocation", data=form)
+            return browser.get(consent.headers["Location"])
 
     def _manage(self, *words: str) -> str:
         command = [sys.executable, "manage.py", *words]

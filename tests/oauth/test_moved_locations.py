@@ -46,6 +46,8 @@ class Two:
 @pytest.fixture(params=["agency", "location"])
 def two(request: Any, highlevel: World) -> Two:
     """With tokens from the agency, or of the location's own install."""
+    # What does not name the agency says nothing of whose a location is.
+    highlevel.forms.pin(location_optional="full", token_optional="full")
     rival = highlevel.add_company("Rival").id
     if request.param == "agency":
         complete(highlevel.issue_company_token(COMPANY))
@@ -114,7 +116,6 @@ def test_an_older_one_is_not_even_checked(two: Two) -> None:
 def test_one_that_is_so_moves_it_once_highlevel_has_answered(
     two: Two, connect: Connect, ends_tokens: bool
 ) -> None:
-    two.world.forms.pin(location_optional="full")
     connect(two)
     two.world.move_location(ACME_LOCATION, two.rival, ends_tokens=ends_tokens)
     letter = two.install(60)

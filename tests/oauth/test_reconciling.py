@@ -109,6 +109,7 @@ def test_it_finds_an_update_that_was_lost(highlevel: World) -> None:
 
 
 def test_it_learns_where_a_location_is(agency: Agency, acme: Persona, highlevel: World) -> None:
+    highlevel.forms.pin(location_optional="full")
     work()
 
     pass_a_night()

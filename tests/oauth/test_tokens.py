@@ -279,7 +279,7 @@ def test_a_refresh_without_a_result_is_repeated_before_any_other(
     first = refreshing.claim_due()
 
     assert first is not None
-    assert first.location_id == ACME_LOCATION
+    assert (first.token.location_id, first.is_repeated) == (ACME_LOCATION, True)
 
 
 # --- No answer --------------------------------------------------------------------------------------------
