@@ -63,7 +63,7 @@ class Browser:
 
 
 @pytest.fixture
-def browser(db: None, highlevel: World) -> Browser:
+def browser(db: None, highlevel: World, own_pace: None) -> Browser:
     return Browser()
 
 
