@@ -47,8 +47,8 @@ from oauth.access import key_of
 from oauth.models import ApiKey, Location
 from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 
-# Half of a web process's threads: those who wait must not keep out those who do not; and half of these for one key. A
-# preference may be left unheeded (RFC 7240, 2), and the answer says so by leaving out Preference-Applied.
+# Fewer than half of a web process's threads: those who wait must not keep out those who do not; and half of these for
+# one key. A preference may be left unheeded (RFC 7240, 2), and the answer says so by leaving out Preference-Applied.
 waiting_places = WaitingPlaces(in_all=8, for_each=4)
 
 

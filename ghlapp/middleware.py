@@ -108,11 +108,11 @@ class OperatorPaths:
     """Passes probes and scrapers by all middleware that follows it, the check of the Host first."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._through_all = get_response
+        self.get_response = get_response
         self._past_all = _innermost(get_response)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return (self._past_all if request.path_info in OPERATOR_PATHS else self._through_all)(request)
+        return (self._past_all if request.path_info in OPERATOR_PATHS else self.get_response)(request)
 
 
 # Called by programs, which have a key or a signature and neither a session nor a form.
@@ -126,15 +126,18 @@ class PagesOnly:
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self._through_all = get_response
+        self.get_response = get_response
         self._past_all = _innermost(get_response)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self._past_all(request) if is_program_request(request) else self._through_all(request)
+        return self._past_all(request) if is_program_request(request) else self.get_response(request)
 
 
 def _innermost(get_response: Any) -> Callable[[HttpRequest], HttpResponse]:
-    """What calls the view: Django wraps each middleware with `functools.wraps`, which tells what is inside."""
+    """What calls the view: Django wraps each middleware with `functools.wraps`, which tells what is inside.
+
+    Every middleware that follows must keep it under its usual name, `get_response`.
+    """
     while inner := getattr(getattr(get_response, "__wrapped__", None), "get_response", None):
         get_response = inner
     innermost: Callable[[HttpRequest], HttpResponse] = get_response

@@ -25,6 +25,8 @@ from ghlapp.middleware import request_id
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
+# Their errors are never pages.
+ROUTES_OF_PROGRAMS = ("/api/", "/webhooks/")
 LARGEST_BODY = 256 * 1024
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 TITLES = {
@@ -178,7 +180,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         )
     if not isinstance(exception, BadRequest):
         return _respond(request, 400, "invalid_request", "The request could not be read.")
-    if request.path.startswith(("/api/", "/webhooks/")):
+    if request.path.startswith(ROUTES_OF_PROGRAMS):
         detail = str(exception)
         odd = [name for name, values in request.GET.lists() if "\0" in name + "".join(values)]
         errors = [{"pointer": f"/{name}", "detail": detail} for name in odd]
@@ -187,14 +189,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler404: JSON under /api/, a page for browsers elsewhere."""
-    if request.path.startswith("/api/"):
+    """Django's handler404: JSON for programs, a page for browsers elsewhere."""
+    if request.path.startswith(ROUTES_OF_PROGRAMS):
         return _respond(request, 404, "not_found", "There is no such route.")
     return page_not_found(request, exception)
 
 
 def failed(request: HttpRequest) -> HttpResponse:
     """Django's handler500: what no view of the API caught, such as a middleware without its database."""
-    if request.path.startswith("/api/"):
+    if request.path.startswith(ROUTES_OF_PROGRAMS):
         return _respond(request, 500, "internal_error", "Something unforeseen happened; it was logged.")
     return server_error(request)

@@ -120,7 +120,7 @@ def tokens_are_sealed_well(**_: Any) -> list[CheckMessage]:
 
 
 def has_entropy(key: bytes) -> bool:
-    """False for text, and for bytes that repeat or count up;"""
+    """False for text, and for bytes that repeat or count up."""
     if all(32 <= byte < 127 for byte in key):
         return False
     steps = [(after - before) % 256 for before, after in pairwise(key)]

@@ -61,12 +61,13 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "ghlapp.middleware.RequestLog",
-    "ghlapp.middleware.StorableText",
-    "ghlapp.middleware.InternalPaths",
-    "ghlapp.middleware.PublicLinks",
+    # Before what refuses requests, whose answers carry these headers too.
     "ghlapp.headers.ResponseHeaders",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "ghlapp.middleware.StorableText",
+    "ghlapp.middleware.InternalPaths",
+    "ghlapp.middleware.PublicLinks",
     # Checks the Host, which probes and scrapers that come by address do not know.
     "ghlapp.middleware.OperatorPaths",
     "django.middleware.common.CommonMiddleware",

@@ -32,6 +32,8 @@ BASE_ENVIRON = {
 }
 # Names that are not `HTTP_` and the header's own (PEP 3333).
 VARIABLES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+# Stands for a value outside ASCII, which granian keeps back: no key, tag or address, but not nothing either.
+UNREADABLE = "\xff"
 
 
 class WSGIBridge:
@@ -111,10 +113,17 @@ def environ_of(scope: Any) -> "WSGIEnvironment":
         # WSGI has one name for X-Forwarded-For and X_Forwarded_For: a client could write what only proxies may.
         if "_" in name:
             continue
-        variable = VARIABLES.get(name) or f"HTTP_{name.upper().replace('-', '_')}"
+        variable = _variable(name)
         separator = "; " if name == "cookie" else ","
         environ[variable] = f"{environ[variable]}{separator}{value}" if variable in environ else value
+    for name in scope.headers.keys():  # noqa: SIM118  (names alone, also those that `items` leaves out)
+        if "_" not in name:
+            environ.setdefault(_variable(name), UNREADABLE)
     return environ
+
+
+def _variable(name: str) -> str:
+    return VARIABLES.get(name) or f"HTTP_{name.upper().replace('-', '_')}"
 
 
 def _body(protocol: Any, environ: "WSGIEnvironment") -> bodies.Body | None:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # HighLevel's codes have 40 hexadecimal digits; that others are refused unasked leaves it room to change them.
 CODE_FORM = re.compile(r"[\w.~-]{8,512}", re.ASCII)
-# Of a web process's 16 threads: while HighLevel hangs, an exchange or the wait for one holds a thread for seconds.
+# Of a web process's 20 threads: while HighLevel hangs, an exchange or the wait for one holds a thread for seconds.
 MAX_CONCURRENT_WITH_STATE = 4
 MAX_CONCURRENT_WITHOUT_STATE = 2
 # Over all processes. Without a state each request of anybody's is an exchange.

@@ -31,6 +31,8 @@ DEFAULT_LIFETIME = timedelta(days=365)
 KEY_FORM = re.compile(rf"bk_(?P<prefix>[a-z0-9]{{{PREFIX_LENGTH}}})_(?P<secret>[\w-]+)", re.ASCII)
 # The time of the last use is for people: once a minute is enough, and spares an UPDATE for each request.
 LAST_USED_STEP = timedelta(minutes=1)
+# Ids of locations in an audit line.
+MAX_AUDITED_LOCATIONS = 20
 
 
 def issue(
@@ -67,7 +69,8 @@ def issue(
         "api_key.issued",
         **_named(key),
         scopes=key.scopes,
-        locations=[location.pk for location in locations],
+        locations=[location.pk for location in locations[:MAX_AUDITED_LOCATIONS]],
+        location_count=len(locations),
         agency=key.agency_id,
         expires_at=key.expires_at.isoformat() if key.expires_at else None,
         by=by,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client, RequestFactory
 
-from ghlapp.addresses import client_address
+from ghlapp.addresses import UNKNOWN, client_address
 
 PEER = "10.0.0.7"
 
@@ -24,10 +24,10 @@ PEER = "10.0.0.7"
         (1, "203.0.113.9:52100", "203.0.113.9"),
         (1, "2001:db8::1", "2001:db8::1"),
         (1, "[2001:DB8::1]:443", "2001:db8::1"),
-        (1, "unknown", PEER),
-        (1, "203.0.113.9, ' OR 1=1", PEER),
+        (1, "unknown", UNKNOWN),
+        (1, "203.0.113.9, ' OR 1=1", UNKNOWN),
         (1, "", PEER),
-        (1, ",,,", PEER),
+        (1, ",,,", UNKNOWN),
     ],
 )
 def test_it_believes_as_many_proxies_as_are_configured(

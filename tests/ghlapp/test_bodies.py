@@ -258,6 +258,28 @@ def test_it_refuses_long_heads_and_speaks_http_1_alone(port: int) -> None:
     assert not answered(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0").startswith(b"\0")
 
 
+def test_it_takes_no_header_that_it_cannot_read_for_absent(port: int, acme: Persona) -> None:
+    def answered(method: str, path: str, **headers: str) -> httpx2.Response:
+        given = {"Host": "testserver", "Authorization": f"Bearer {acme.text}", **headers}
+        return httpx2.request(
+            method,
+            f"http://127.0.0.1:{port}{path}",
+            json=booking_body() if method == "POST" else {"title": "Later"},
+            headers={name: value.encode() for name, value in given.items()},
+            timeout=30,
+        )
+
+    refused = answered("POST", "/api/v1/bookings", **{"Idempotency-Key": "Café 1"})
+    booked = answered("POST", "/api/v1/bookings").headers["Location"]
+
+    assert refused.status_code == 400
+    assert Booking.objects.count() == 1
+    assert answered("PATCH", booked, **{"If-Match": '"Café"'}).status_code == 412
+    # A proxy appends to what a client wrote; what it hides is no inside address.
+    metrics = {"Host": "testserver", "X-Forwarded-For": "Café, 203.0.113.9".encode()}
+    assert httpx2.get(f"http://127.0.0.1:{port}/metrics", headers=metrics).status_code == 404
+
+
 def test_it_hands_on_no_header_that_only_looks_like_a_proxys(port: int) -> None:
     def status(header: str) -> int:
         headers = {"Host": "10.42.8.201:8000", header: "203.0.113.9"}

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,22 @@ def test_every_route_says_what_a_browser_may_do(db: None) -> None:
         assert answer.headers["Referrer-Policy"] == "same-origin", address
         assert "camera=()" in answer.headers["Permissions-Policy"], address
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin", address
+
+
+def test_refusals_before_any_view_say_so_too(db: None, settings: Any) -> None:
+    settings.INTERNAL_NETWORKS = [ip_network("10.0.0.0/8")]
+    refused = ("/api/v1/bookings/%00", "/oauth/callback?code=%00", "/webhooks/%00", "/admin/", "/metrics")
+
+    for address in (*refused, "/webhooks/nowhere"):
+        answer = Client().get(address)
+
+        assert answer.status_code in (400, 404), address
+        assert directives(answer)["default-src"] == "'none'", address
+        assert answer.headers["X-Content-Type-Options"] == "nosniff", address
+        assert answer.headers["X-Frame-Options"] == "DENY", address
+        if address.startswith(("/api/v1/", "/webhooks/")):
+            assert answer.headers["Cache-Control"] == "no-store", address
+            assert answer.headers["Content-Type"] == "application/problem+json", address
 
 
 @pytest.mark.django_db(transaction=True)  # for closing the answer closes the connection

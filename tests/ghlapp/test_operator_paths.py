@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings as configured
+from django.contrib.auth.models import User
 from django.core.checks import run_checks
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from ghlapp import environment
 
@@ -25,6 +28,18 @@ def test_it_answers_probes_and_scrapers_whatever_the_host(path: str, host: str) 
 )
 def test_it_checks_the_host_everywhere_else(path: str) -> None:
     assert Client().get(path, headers={"Host": "10.42.8.201:8000"}).status_code == 400
+
+
+def test_probes_pass_by_sessions_and_all_else_that_pages_need() -> None:
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator"))
+
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get("/livez")
+
+    assert answer.status_code == 200
+    assert not queries.captured_queries
+    assert "Vary" not in answer.headers
 
 
 def test_probes_take_no_body_and_no_form() -> None:

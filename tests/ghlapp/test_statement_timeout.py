@@ -35,8 +35,8 @@ def timeout_of(module: str, **environment: str) -> str:
 
 
 def test_it_bounds_the_statements_of_web_processes_alone() -> None:
-    assert timeout_of("ghlapp.wsgi") == "10s"
-    assert timeout_of("ghlapp.wsgi", WEB_STATEMENT_TIMEOUT_SECONDS="2.5") == "2500ms"
+    assert timeout_of("ghlapp.rsgi") == "10s"
+    assert timeout_of("ghlapp.rsgi", WEB_STATEMENT_TIMEOUT_SECONDS="2.5") == "2500ms"
     assert timeout_of("ghlapp.celery") == "0"
 
 

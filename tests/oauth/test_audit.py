@@ -13,6 +13,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from oauth import audit, keys
+from oauth.models import Location
 from oauth.scopes import BOOKINGS_READ
 from sandbox import World
 from tests.fixtures import ACME_LOCATION, Persona, booking_body
@@ -54,6 +55,16 @@ def test_it_tells_of_keys_issued_and_revoked(acme: Persona, lines: Any) -> None:
     assert "command line" in issued["by"]
     assert [each["key"] for each in revoked] == [keys.prefix_of(text)]
     assert text.split("_", 2)[2] not in str((issued, revoked))
+
+
+def test_it_bounds_the_locations_in_a_line(acme: Persona, lines: Any) -> None:
+    many = [Location(pk=f"location{number:03}") for number in range(keys.MAX_AUDITED_LOCATIONS + 5)]
+
+    keys.issue(acme.tenant, locations=Location.objects.bulk_create(many))
+
+    issued = lines("api_key.issued")[-1]
+    assert issued["locations"] == [each.pk for each in many[: keys.MAX_AUDITED_LOCATIONS]]
+    assert issued["location_count"] == len(many)
 
 
 def test_it_tells_why_a_key_is_refused(acme: Persona, globex: Persona, lines: Any) -> None:

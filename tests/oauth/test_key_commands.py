@@ -101,6 +101,8 @@ def test_it_notes_name_and_expiry(acme: Persona) -> None:
         (["--location", ACME_LOCATION, "--expires", "2099-01-31"], "needs an offset"),
         (["--location", ACME_LOCATION, "--expires", "2099-01-31T00:00:00"], "needs an offset"),
         (["--location", ACME_LOCATION, "--expires", "next year"], "not an ISO 8601"),
+        (["--location", ACME_LOCATION, "--expires", "2099-01-31T00:00:00+05:75"], "not an ISO 8601"),
+        (["--location", ACME_LOCATION, "--expires", "9999-12-31T23:59:59-05:00"], "not an ISO 8601"),
         (["--location", ACME_LOCATION, "--expires", "2020-01-31T00:00:00Z"], "in the past"),
         (["--location", ACME_LOCATION, "--scope", "everything"], "invalid choice"),
         (
@@ -110,6 +112,10 @@ def test_it_notes_name_and_expiry(acme: Persona) -> None:
         (["--location", ACME_LOCATION, "--tenant", ""], "--tenant"),
         (["--location", ACME_LOCATION, "--tenant", "x" * 101], "--tenant"),
         (["--location", ACME_LOCATION, "--name", "x" * 101], "--name"),
+        # Bytes of an argument that are not UTF-8 come in as halves of surrogate pairs.
+        (["--location", ACME_LOCATION, "--tenant", "caf\udce9"], "--tenant"),
+        (["--location", "caf\udce9"], "--location"),
+        (["--agency", "caf\udce9"], "--agency"),
         (["--location", ACME_LOCATION, "--agency", COMPANY], "not allowed with"),
         ([], "required"),
     ],

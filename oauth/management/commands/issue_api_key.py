@@ -1,11 +1,12 @@
 """`manage.py issue_api_key`: a new API key for a tenant, printed alone on standard output."""
 
 from argparse import ArgumentTypeError
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
+from pydantic import TypeAdapter
 
 from oauth import audit, keys
 from oauth.models import NAME_LENGTH, Agency, Location, Tenant
@@ -20,9 +21,11 @@ class Command(BaseCommand):
             "--tenant", type=_name, required=True, help="the system that uses the key; created if new"
         )
         covered = parser.add_mutually_exclusive_group(required=True)
-        covered.add_argument("--location", action="append", help="a location id it covers; may be repeated")
         covered.add_argument(
-            "--agency", help="a company id, all of whose locations it covers, future ones too"
+            "--location", action="append", type=_text, help="a location id it covers; may be repeated"
+        )
+        covered.add_argument(
+            "--agency", type=_text, help="a company id, all of whose locations it covers, future ones too"
         )
         parser.add_argument(
             "--scope",
@@ -56,6 +59,13 @@ class Command(BaseCommand):
 def _name(text: str) -> str:
     if not 1 <= len(text) <= NAME_LENGTH:
         raise ArgumentTypeError(f"must have 1 to {NAME_LENGTH} characters")
+    return _text(text)
+
+
+def _text(text: str) -> str:
+    """What PostgreSQL can store: a terminal of another encoding gives halves of surrogate pairs."""
+    if not text.isprintable():
+        raise ArgumentTypeError("has characters that cannot be printed, or are not UTF-8")
     return text
 
 
@@ -79,10 +89,12 @@ def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
+        # Read the same by every Python, which `datetime.fromisoformat` is not: +05:75 is a time in some.
+        read = TypeAdapter(datetime).validate_python(text)
+        instant = read.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise CommandError(f"--expires is not an ISO 8601 date and time: {text}") from None
-    if instant.tzinfo is None:
+    if read.tzinfo is None:
         raise CommandError("--expires needs an offset, for instance 2027-01-31T00:00:00+00:00")
     if instant <= timezone.now():
         raise CommandError("--expires lies in the past")
