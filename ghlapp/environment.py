@@ -1,6 +1,7 @@
 """Reading settings from the environment, each secret also from the file that `NAME_FILE` names.
 A value that cannot be read is noted in `problems`, which checks.py turns into errors with a hint."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -9,6 +10,8 @@ from typing import TypeVar
 import environ
 
 T = TypeVar("T")
+
+MAX_PORT = 65_535
 
 env = environ.FileAwareEnv()
 problems: list[tuple[str, str]] = []
@@ -59,6 +62,26 @@ def count(value: str) -> int:
     if not value.strip().isdecimal():
         raise ValueError("must be a whole number, zero or above")
     return int(value)
+
+
+def some(value: str) -> int:
+    """A whole number above zero."""
+    if not (number := count(value)):
+        raise ValueError("must be a whole number above zero")
+    return number
+
+
+def port(value: str) -> int:
+    if (number := some(value)) > MAX_PORT:
+        raise ValueError(f"must be a port's number, at most {MAX_PORT}")
+    return number
+
+
+def log_level(value: str) -> str:
+    name = value.strip().upper()
+    if name not in logging.getLevelNamesMapping():
+        raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+    return name
 
 
 def networks(value: str) -> list[IPv4Network | IPv6Network]:

@@ -29,7 +29,7 @@ UNSET_SECRET_KEY = "unset-only-for-debug"  # noqa: S105
 SECRET_KEY = environment.text("SECRET_KEY", UNSET_SECRET_KEY)
 SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")
 
-PORT = environment.read("PORT", int, "8000")
+PORT = environment.read("PORT", environment.port, "8000")
 PUBLIC_URL = environment.text("PUBLIC_URL", f"http://localhost:{PORT}").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
 ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", f"{_public.hostname or 'localhost'},localhost,127.0.0.1")
@@ -185,7 +185,7 @@ AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlew
 
 DATABASE_URL = environment.text("DATABASE_URL")
 REDIS_URL = environment.text("REDIS_URL")
-DATABASE_POOL_SIZE = environment.read("DATABASE_POOL_SIZE", int, "32")
+DATABASE_POOL_SIZE = environment.read("DATABASE_POOL_SIZE", environment.some, "32")
 DATABASES = {
     "default": {
         **database_url.database(
@@ -337,7 +337,10 @@ LOGGING = {
         }
     },
     "handlers": {"standard_error": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["standard_error"], "level": environment.text("LOG_LEVEL", "INFO").upper()},
+    "root": {
+        "handlers": ["standard_error"],
+        "level": environment.read("LOG_LEVEL", environment.log_level, "INFO"),
+    },
     "loggers": {
         # Their request lines carry the query, and an OAuth code or a contact's e-mail with it.
         "httpx2": {"level": "WARNING"},

@@ -26,7 +26,7 @@ def say(line: str) -> None:
 def serve() -> int:
     """Web, worker and scheduler, configured by the environment and .env."""
     environment.env.read_env(FOLDER.parent / ".env")
-    port = environment.read("PORT", int, "8000")
+    port = environment.read("PORT", environment.port, "8000")
     host = environment.text("LISTEN_HOST", LOOPBACK)
     _refuse_taken(port, host)
     instance = FOLDER / "serve"

@@ -71,6 +71,16 @@ def test_every_setting_is_explained() -> None:
             assert before.startswith("#") or re.match(r"[A-Z_]+=", before), line
 
 
+def test_the_example_shows_the_defaults() -> None:
+    shown = dict(re.findall(r"^([A-Z_]+)=(.+)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    read = r'environment\.\w+\("([A-Z_]+)", (?:environment\.\w+, )?"([^"]+)"\)'
+    defaults = dict(re.findall(read, (ROOT / "ghlapp/settings.py").read_text()))
+
+    assert {"DATABASE_POOL_SIZE", "GHL_TIMEOUT_SECONDS"} <= shown.keys() & defaults.keys()
+    for name in shown.keys() & defaults.keys():
+        assert shown[name] == defaults[name], name
+
+
 def test_every_setting_reaches_the_containers() -> None:
     passed_on = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-settings"]
     # What is not for the service, and what a container has of its own.

@@ -86,6 +86,9 @@ def test_the_hint_makes_a_key_that_works(settings: Any) -> None:
     assert found("oauth.E003") == []
 
 
+PORTS = ("http", "-1", "0", "65536")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "read"),
     [
@@ -93,7 +96,9 @@ def test_the_hint_makes_a_key_that_works(settings: Any) -> None:
         ("GHL_TIMEOUT_SECONDS", "0", lambda name: environment.seconds(name, "30")),
         ("GHL_TIMEOUT_SECONDS", "inf", lambda name: environment.seconds(name, "30")),
         ("GHL_TIMEOUT_SECONDS", "soon", lambda name: environment.seconds(name, "30")),
-        ("PORT", "http", lambda name: environment.read(name, int, "8000")),
+        *(("PORT", value, lambda name: environment.read(name, environment.port, "8000")) for value in PORTS),
+        ("DATABASE_POOL_SIZE", "0", lambda name: environment.read(name, environment.some, "32")),
+        ("LOG_LEVEL", "LOUD", lambda name: environment.read(name, environment.log_level, "INFO")),
         ("SECRET_KEY_FILE", "/nowhere/at/all", lambda _: environment.text("SECRET_KEY")),
     ],
 )
