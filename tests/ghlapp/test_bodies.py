@@ -1,9 +1,7 @@
 """Bodies that do not arrive, with the web process as it is deployed: they hold few threads, and not for long."""
 
 import json
-import os
 import socket
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,21 +10,17 @@ from typing import Any
 
 import httpx2
 import pytest
-from django.db import connection
 
 from appointments.models import Booking
 from ghlapp import bodies
-from ghlapp.local import commands
 from ghlapp.local.processes import wait_until
-from ghlapp.local.server import free_port
+from tests import web
 from tests.fixtures import Persona, booking_body
-from tests.local.conftest import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BODY_SECONDS = 3
 STALLED = 40
-PROCESSES = 2
 # Generous, for machines that do other things too; a web process that is stopped never answers.
 ANSWER_SECONDS = 5
 
@@ -34,36 +28,14 @@ ANSWER_SECONDS = 5
 @pytest.fixture(scope="module")
 def port(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The web process with its database, as `make serve` starts it."""
-    number = free_port(8000)
-    database = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database,
+    log = tmp_path_factory.mktemp("web") / "web.log"
+    settings = {
         "BODY_TIMEOUT_SECONDS": str(BODY_SECONDS),
         "TRUSTED_PROXY_COUNT": "1",
         "INTERNAL_NETWORKS": "127.0.0.0/8",
     }
-    log = tmp_path_factory.mktemp("web") / "web.log"
-    command = commands.filled(commands.WEB, {"host": "127.0.0.1", "port": number})
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
-    try:
-        started = wait_until(
-            lambda: log.read_text().count("runtime-1") == PROCESSES and _is_alive(number), 60, 0.1
-        )
-        assert started, log.read_text()
+    with web.serve(log, **settings) as number:
         yield number
-        assert "Traceback" not in log.read_text()
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _is_alive(port: int) -> bool:
-    try:
-        return httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=2).status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 def head(path: str, key: str = "", length: int | None = None, **headers: str) -> bytes:
@@ -114,7 +86,7 @@ def everybody_else_is_served(port: int, acme: Persona) -> None:
         headers={"Host": "testserver", "Authorization": f"Bearer {acme.text}"},
         timeout=ANSWER_SECONDS,
     ) as client:
-        for _ in range(2 * PROCESSES):
+        for _ in range(2 * web.PROCESSES):
             assert client.get("/livez").status_code == 200
             assert client.get("/api/v1/bookings").status_code == 200
             # Where the head comes well before the body, a thread must wait, and none may.
@@ -162,7 +134,7 @@ def test_it_serves_everybody_else_beside_stalled_bodies(
         assert answers == {unread: STALLED}
     else:
         assert set(answers) == {429, 408}
-        assert answers[408] <= PROCESSES * bodies.SHARE
+        assert answers[408] <= web.PROCESSES * bodies.SHARE
 
 
 def test_it_tells_strangers_beyond_their_share_when_to_come_back(port: int) -> None:
