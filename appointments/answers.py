@@ -10,12 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from appointments import recurrence
 from appointments.models import Booking, TimelineEntry
-
-
-def untitled(schema: dict[str, Any]) -> None:
-    """For `json_schema_extra`: without the title that pydantic makes of each field's name."""
-    for field in schema["properties"].values():
-        field.pop("title", None)
+from appointments.openapi import untitled
 
 
 class Answer(BaseModel):
@@ -64,8 +59,9 @@ class BookingAnswer(Answer):
         Field(
             description=(
                 "When the series of `rrule` comes next: at most five starts, written with the offset of `startTime`; "
-                "empty when it is over, null without an `rrule`. Reckoned here, on the wall clock of the location's "
-                "time zone, by which HighLevel is taken to repeat; where that is not known, without daylight saving."
+                "empty when it is over, null without an `rrule` and in lists. Computed here, by the wall clock of "
+                "the location's time zone, which HighLevel is taken to repeat by; where that is not known, without "
+                "daylight saving."
             )
         ),
     ] = None
@@ -83,7 +79,17 @@ class BookingAnswer(Answer):
     updated_at: datetime
 
     @classmethod
+    def listed(cls, booking: Booking) -> dict[str, Any]:
+        """As one of many: without what takes time to compute."""
+        return cls.model_construct(**cls._fields(booking)).shown()
+
+    @classmethod
     def of(cls, booking: Booking) -> dict[str, Any]:
+        fields = cls._fields(booking)
+        return cls.model_construct(**fields, next_occurrences=_next_occurrences(booking, fields)).shown()
+
+    @staticmethod
+    def _fields(booking: Booking) -> dict[str, Any]:
         own = {name: getattr(booking, name) for name in OWN_COLUMNS}
         derived = {
             "id": str(booking.pk),
@@ -94,8 +100,7 @@ class BookingAnswer(Answer):
             "appointment_status": booking.appointment_status or None,
             "error": booking.error and ErrorAnswer.model_construct(**booking.error),
         }
-        fields = {**booking.known, **booking.wish, **own, **derived}
-        return cls.model_construct(**fields, next_occurrences=_next_occurrences(booking, fields)).shown()
+        return {**booking.known, **booking.wish, **own, **derived}
 
 
 OWN_COLUMNS = (
@@ -173,6 +178,13 @@ class BookingPage(Page):
     results: list[BookingAnswer]
 
 
+class ProblemError(BaseModel):
+    """What is wrong, and where: a JSON pointer (RFC 6901) into the body, or to a parameter."""
+
+    pointer: str
+    detail: str
+
+
 class Problem(BaseModel):
     """RFC 9457."""
 
@@ -182,7 +194,7 @@ class Problem(BaseModel):
     detail: str
     code: str
     request_id: Annotated[str, Field(alias="requestId")]
-    errors: list[dict[str, str]] | None = None
+    errors: list[ProblemError] | None = None
 
 
 class RejectedProblem(Problem):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,8 +22,10 @@ from appointments.answers import (
     TimelineEntryAnswer,
 )
 from appointments.models import Booking
-from appointments.pagination import PAGE_PARAMETERS, Pages, page_query
+from appointments.openapi import ERROR_HEADERS, etag, response_header
+from appointments.pagination import AS_THEY_ARE, PAGE_PARAMETERS, Pages, page_query
 from appointments.problems import (
+    OF_BODIES,
     BookingRejected,
     IdempotencyKeyReused,
     LocationDisconnected,
@@ -54,6 +56,8 @@ waiting_places = WaitingPlaces(in_all=8, for_each=4)
 
 def _list_parameters() -> list[OpenApiParameter]:
     schema = ListQuery.model_json_schema()
+    # `next` and `previous` are followed as they are.
+    del schema["properties"]["cursor"]
     types = {name: each.get("anyOf", [each])[0] for name, each in schema["properties"].items()}
     # A shared definition has no place of its own in the schema of a single parameter.
     types = {
@@ -64,18 +68,47 @@ def _list_parameters() -> list[OpenApiParameter]:
     return [OpenApiParameter(name, each, description=about[name]) for name, each in types.items()]
 
 
+REPLAYED = "`true` where the idempotency key's earlier booking is answered with."
+
+
+# HighLevel's documentation has the same ids and times.
+EXAMPLE = {
+    "locationId": "C2QujeCh8ZnC7al2InWR",
+    "calendarId": "CVokAlI8fgw4WYWoCtQz",
+    "startTime": "2027-06-23T03:30:00+05:30",
+    "endTime": "2027-06-23T04:30:00+05:30",
+}
+EXAMPLES = {
+    "For a contact of HighLevel's": {**EXAMPLE, "contactId": "0007BWpSzSwfiuSl0tR2", "title": "Test Event"},
+    "For an address": {**EXAMPLE, "contact": {"name": "Asha Rao", "email": "asha@example.com"}},
+    "A series": {
+        **EXAMPLE,
+        "contactId": "0007BWpSzSwfiuSl0tR2",
+        "rrule": "RRULE:FREQ=DAILY;INTERVAL=1;COUNT=5",
+        "ignoreFreeSlotValidation": True,
+    },
+}
+
+
 class BookingList(APIView):
     scopes = {"GET": BOOKINGS_READ, "POST": BOOKINGS_WRITE}
 
     @extend_schema(
         operation_id="createBooking",
+        examples=[OpenApiExample(name, body, request_only=True) for name, body in EXAMPLES.items()],
         summary="Accept a booking",
         description="Answers at once; workers book it in HighLevel until it is made or refused for good.",
         request=BookingRequest,
         parameters=[
             OpenApiParameter(
                 "Idempotency-Key",
-                location="header",
+                {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 255,
+                    "pattern": headers.IDEMPOTENCY_KEY_PATTERN,
+                },
+                "header",
                 description="1 to 255 printable ASCII characters. The same key and body again: the same booking.",
             ),
             OpenApiParameter(
@@ -83,15 +116,17 @@ class BookingList(APIView):
                 location="header",
                 description="`wait=N` (RFC 7240): answer when booked, at most 30 s.",
             ),
+            *ERROR_HEADERS,
+            etag(201, 202),
+            response_header("Location", "Where to read the booking: a path.", 201, 202, 409),
+            response_header("Idempotent-Replayed", REPLAYED, 201, 202, 409, required=False),
+            response_header("Preference-Applied", "`wait=N`, where it was waited.", 201, 202, required=False),
+            response_header("Preference-Applied", "`wait=N`.", 409),
         ],
         responses={
             201: OpenApiResponse(BookingAnswer, description="Booked while the request waited."),
             202: OpenApiResponse(BookingAnswer, description="Accepted."),
-            **problems(
-                _413="The body is too large.",
-                _415="The body is not JSON.",
-                _422="The idempotency key belongs to another body.",
-            ),
+            **problems(**OF_BODIES, _422="The idempotency key belongs to another body."),
             (409, "application/problem+json"): OpenApiResponse(
                 RejectedProblem, description="Rejected while the request waited."
             ),
@@ -116,14 +151,14 @@ class BookingList(APIView):
     @extend_schema(
         operation_id="listBookings",
         summary="List bookings, newest first",
-        parameters=_list_parameters(),
+        description=AS_THEY_ARE,
+        parameters=[*_list_parameters(), *ERROR_HEADERS],
         responses={200: BookingPage, **problems()},
     )
     def get(self, request: Request) -> Response:
         query = list_query(request.query_params.dict())
-        # With their locations, whose time zones say when a series comes next.
-        found = Booking.objects.seen_by(key_of(request)).select_related("location").filter(**query.filters())
-        return Pages(query.limit, "-id", UUID).response(found, request, BookingAnswer.of)
+        found = Booking.objects.seen_by(key_of(request)).filter(**query.filters())
+        return Pages(query.limit, "-id", UUID).response(found, request, BookingAnswer.listed)
 
 
 BOOKING_ID = OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")
@@ -145,7 +180,7 @@ class BookingDetail(APIView):
     @extend_schema(
         operation_id="readBooking",
         summary="Read a booking",
-        parameters=[BOOKING_ID],
+        parameters=[BOOKING_ID, *ERROR_HEADERS, etag(200)],
         responses={200: BookingAnswer, **problems(_404=NOT_SEEN)},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
@@ -159,10 +194,10 @@ class BookingDetail(APIView):
             "be made for a day, is taken back, with `error` set."
         ),
         request=ChangeRequest,
-        parameters=[BOOKING_ID, IF_MATCH],
+        parameters=[BOOKING_ID, IF_MATCH, *ERROR_HEADERS, etag(202)],
         responses={
             202: BookingAnswer,
-            **problems(_404=NOT_SEEN, _409="The booking has ended.", _412=DIFFERENT),
+            **problems(**OF_BODIES, _404=NOT_SEEN, _409="The booking has ended.", _412=DIFFERENT),
         },
     )
     def patch(self, request: Request, booking_id: UUID) -> Response:
@@ -189,7 +224,7 @@ class Cancel(APIView):
         summary="Cancel a booking",
         description="In every state, also while a call is in flight; never given up. What has ended stays as it is.",
         request=None,
-        parameters=[BOOKING_ID, IF_MATCH],
+        parameters=[BOOKING_ID, IF_MATCH, *ERROR_HEADERS, etag(202)],
         responses={202: BookingAnswer, **problems(_404=NOT_SEEN, _412=DIFFERENT)},
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
@@ -205,7 +240,7 @@ class Retry(APIView):
         summary="Try a failed or rejected booking once more",
         description="With a new `expiresAt`. What may have been booked before is looked for first.",
         request=None,
-        parameters=[BOOKING_ID],
+        parameters=[BOOKING_ID, *ERROR_HEADERS, etag(202)],
         responses={202: BookingAnswer, **problems(_404=NOT_SEEN, _409="It is neither failed nor rejected.")},
     )
     def post(self, request: Request, booking_id: UUID) -> Response:
@@ -219,7 +254,8 @@ class Timeline(APIView):
     @extend_schema(
         operation_id="readTimeline",
         summary="Read what happened to a booking, oldest first",
-        parameters=[BOOKING_ID, *PAGE_PARAMETERS],
+        description=AS_THEY_ARE,
+        parameters=[BOOKING_ID, *PAGE_PARAMETERS, *ERROR_HEADERS],
         responses={200: TimelineAnswer, **problems(_404=NOT_SEEN)},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:

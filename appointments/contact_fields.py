@@ -46,6 +46,19 @@ def check_birthday(text: str) -> str:
     return text
 
 
+# For the API's schema: what a pattern can say of these.
+COUNTRY = f"^(?:{'|'.join(sorted(COUNTRIES))})$"
+MONTH, DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+BIRTHDAY = "^(?:{})$".format(
+    "|".join(
+        f"[0-9]{{4}}{mark}{MONTH}{mark}{DAY}|{MONTH}{mark}{DAY}{mark}[0-9]{{4}}"
+        for mark in ("-", "/", r"\.", "_")
+    )
+)
+TIMEZONE = "^[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*$"
+WEBSITE = r"^\S+\.\S+$"
+
+
 def check_website(text: str) -> str:
     try:
         read = urlsplit(text if "//" in text else f"//{text}")

@@ -6,6 +6,8 @@ import re
 from appointments.requests import InvalidRequest
 
 IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+# For the API's schema. HTTP strips blanks from both ends, so that a value of blanks alone arrives empty.
+IDEMPOTENCY_KEY_PATTERN = r"^[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*$"
 MAX_WAIT_SECONDS = 30
 # What servers append to the tag of an answer that they compress, inside its quotes (Apache, nginx, Jetty, Caddy).
 ENCODING_SUFFIXES = tuple(

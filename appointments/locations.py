@@ -13,7 +13,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from appointments.answers import Answer, Page
-from appointments.pagination import PAGE_PARAMETERS, Pages, page_query
+from appointments.openapi import ERROR_HEADERS
+from appointments.pagination import AS_THEY_ARE, PAGE_PARAMETERS, Pages, page_query
 from appointments.problems import problems
 from oauth.access import key_of
 from oauth.models import FOREVER, Location
@@ -60,7 +61,8 @@ class LocationList(APIView):
     @extend_schema(
         operation_id="listLocations",
         summary="List the locations that the key covers",
-        parameters=PAGE_PARAMETERS,
+        description=AS_THEY_ARE,
+        parameters=[*PAGE_PARAMETERS, *ERROR_HEADERS],
         responses={200: LocationsAnswer, **problems()},
     )
     def get(self, request: Request) -> Response:
@@ -75,7 +77,7 @@ class LocationDetail(APIView):
     @extend_schema(
         operation_id="readLocation",
         summary="Read whether bookings can be made in a location",
-        parameters=[OpenApiParameter("location_id", str, "path")],
+        parameters=[OpenApiParameter("location_id", str, "path"), *ERROR_HEADERS],
         responses={200: LocationAnswer, **problems(_404="There is none that this key covers.")},
     )
     def get(self, request: Request, location_id: str) -> Response:

@@ -13,9 +13,10 @@ from rest_framework.response import Response
 
 from appointments.requests import InvalidRequest, Line, read
 
+AS_THEY_ARE = "In pages: follow the links `next` and `previous` as they are."
+# Without `cursor`, which only these links hold.
 PAGE_PARAMETERS = [
     OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 100}),
-    OpenApiParameter("cursor", str, description="From `next` or `previous`."),
 ]
 Row = TypeVar("Row", bound=Model)
 

@@ -76,6 +76,13 @@ ALWAYS = {
     "_403": "The key lacks the scope, or does not cover the location.",
     "_503": "Nothing was accepted; try again after `Retry-After` seconds.",
 }
+# Of every route that reads a body.
+OF_BODIES = {
+    "_408": "The body did not arrive in time.",
+    "_413": "The body is larger than 256 KB.",
+    "_415": "The body is not JSON.",
+    "_429": "Too many requests wait for the rest of their bodies; try again after `Retry-After` seconds.",
+}
 
 
 @contextmanager

@@ -54,6 +54,21 @@ EXDATE = re.compile(
     r"EXDATE(?:;VALUE=DATE-TIME|;TZID=(?P<zone>[^:;]+))*:(?P<moments>[0-9TZ, ]+)", re.ASCII | re.IGNORECASE
 )
 
+# For the API's schema: FREQ first and all in capitals, as RFC 5545 asks of writers; readers are not so strict.
+_DAYS_OF_WEEK = "(?:MO|TU|WE|TH|FR|SA|SU)"
+_PARTS = (
+    "(?:INTERVAL|COUNT)=0*[1-9][0-9]{0,5}",
+    "UNTIL=[0-9]{8}T[0-9]{6}Z",
+    f"WKST={_DAYS_OF_WEEK}",
+    f"BYDAY=(?:[+-]?[0-9]{{1,2}})?{_DAYS_OF_WEEK}(?:,(?:[+-]?[0-9]{{1,2}})?{_DAYS_OF_WEEK})*",
+    f"(?:{'|'.join((*RANGES, *SIGNED_RANGES))})=[+-]?[0-9]{{1,3}}(?:,[+-]?[0-9]{{1,3}})*",
+)
+_MOMENT = "[0-9]{8}T[0-9]{6}Z?"
+PATTERN = (
+    f"^(?:RRULE:)?FREQ=(?:{'|'.join(FREQUENCIES)})(?:;(?:{'|'.join(_PARTS)}))*"
+    f"(?:\\nEXDATE(?:;VALUE=DATE-TIME|;TZID=[A-Za-z0-9_+/-]+)*:{_MOMENT}(?:,{_MOMENT})*)*$"
+)
+
 NO_RULE = "This is not an RRULE of RFC 5545, such as FREQ=WEEKLY;COUNT=4."
 NO_DTSTART = "Leave DTSTART out: a series begins with startTime."
 ONLY_EXDATES = "One RRULE, and after it nothing but EXDATE lines."

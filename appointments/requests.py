@@ -19,10 +19,10 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 from rest_framework.exceptions import APIException
 
-from appointments import addresses, contact_fields, recurrence
-from appointments.answers import untitled
+from appointments import addresses, contact_fields, openapi, recurrence
 from appointments.models import Booking, first_id_of
-from appointments.times import instant, mistakes_of_end, whole_seconds
+from appointments.openapi import NO_NUL, NULL, given, untitled, untitled_with, without_null
+from appointments.times import MOMENT_PATTERN, TIME_PATTERN, instant, mistakes_of_end, whole_seconds
 from ghl.types import AppointmentStatus, MeetingLocationType, whole_id
 
 Mistakes = list[tuple[str, str]]
@@ -68,7 +68,7 @@ def _field_value(value: object) -> object:
     """A custom field's: text, a number, true or false, or several texts."""
     if isinstance(value, list) and len(value) > MAX_CHOICES:
         raise ValueError(f"These are more than {MAX_CHOICES} texts.")
-    if isinstance(value, int) and abs(value) > MAX_NUMBER:
+    if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
         raise ValueError("This number is too large for JSON's readers (RFC 8259, 6).")
     for text in value if isinstance(value, list) else [value]:
         if isinstance(text, str):
@@ -81,31 +81,47 @@ def _field_value(value: object) -> object:
     return value
 
 
-def _date_time(description: str) -> Any:
-    return Field(json_schema_extra={"format": "date-time"}, description=description)
+def _published(pattern: str, **more: Any) -> Any:
+    """What the schema says of a text whose own check says the same, or more."""
+    return Field(json_schema_extra={"pattern": pattern, **more})
 
 
 # HighLevel names no lengths; these are beyond what its forms and calendars show.
 MAX_LINE, MAX_TEXT = 1_000, 10_000
-Line = Annotated[str, StringConstraints(max_length=MAX_LINE), AfterValidator(_storable)]
-Text = Annotated[str, StringConstraints(max_length=MAX_TEXT), AfterValidator(_storable)]
+_Storable = Annotated[str, AfterValidator(_storable)]
+_Short = Annotated[_Storable, StringConstraints(max_length=255)]
+Line = Annotated[_Storable, StringConstraints(max_length=MAX_LINE), _published(NO_NUL)]
+Text = Annotated[_Storable, StringConstraints(max_length=MAX_TEXT), _published(NO_NUL)]
+ShortText = Annotated[_Short, _published(NO_NUL)]
 # Its length is looked at with the rest of it.
-Rule = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"maxLength": recurrence.LONGEST})]
-ShortText = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
+Rule = Annotated[_Storable, _published(recurrence.PATTERN, maxLength=recurrence.LONGEST)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Time = Annotated[
     str,
     AfterValidator(whole_seconds),
-    _date_time("ISO 8601 with an offset, without a fraction; reaches HighLevel as written."),
+    _published(
+        TIME_PATTERN,
+        format="date-time",
+        description=(
+            "RFC 3339 with an offset; reaches HighLevel as written. A fraction that is zero is removed, any other "
+            "refused."
+        ),
+    ),
 ]
-Moment = Annotated[str, AfterValidator(_moment), _date_time("ISO 8601 with an offset.")]
-Metadata = Annotated[dict[ShortText, Annotated[Text, Field(max_length=1000)]], Field(max_length=50)]
+Moment = Annotated[
+    str,
+    AfterValidator(_moment),
+    _published(MOMENT_PATTERN, format="date-time", description="RFC 3339 with an offset."),
+]
+Metadata = Annotated[
+    dict[_Short, Annotated[_Storable, StringConstraints(max_length=1_000)]],
+    Field(max_length=50),
+    WithJsonSchema(openapi.texts_by_name(most=50, name=255, text=1_000)),
+]
 FieldValue = Annotated[
     Any,
     AfterValidator(_field_value),
-    WithJsonSchema(
-        {"anyOf": [{"type": ["string", "number", "boolean"]}, {"type": "array", "items": {"type": "string"}}]}
-    ),
+    WithJsonSchema(openapi.custom_field_value(MAX_TEXT, MAX_NUMBER, MAX_CHOICES)),
 ]
 
 
@@ -137,14 +153,18 @@ class ContactDetails(Body):
     contacts, the e-mail's is taken. No tags: HighLevel would replace all there are.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra=untitled_with({"anyOf": [given("email", "string"), given("phone", "string")]})
+    )
+
     name: ShortText | None = None
     first_name: ShortText | None = None
     last_name: ShortText | None = None
     email: Annotated[
         Annotated[
-            ShortText,
-            StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$"),
+            _Short,
             AfterValidator(addresses.check_email),
+            _published(r"^[^@\s]+@[^@\s]+$", format="email"),
         ]
         | None,
         Field(description="One address, additional ones of a contact too.", examples=["asha@example.com"]),
@@ -175,13 +195,26 @@ class ContactDetails(Body):
     state: ShortText | None = None
     postal_code: ShortText | None = None
     country: (
-        Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), AfterValidator(contact_fields.check_country)]
+        Annotated[str, AfterValidator(contact_fields.check_country), _published(contact_fields.COUNTRY)]
         | None
     ) = None
-    website: Annotated[ShortText, AfterValidator(contact_fields.check_website)] | None = None
-    timezone: Annotated[ShortText, AfterValidator(contact_fields.check_timezone)] | None = None
+    website: (
+        Annotated[_Short, AfterValidator(contact_fields.check_website), _published(contact_fields.WEBSITE)]
+        | None
+    ) = None
+    timezone: (
+        Annotated[
+            _Short,
+            AfterValidator(contact_fields.check_timezone),
+            _published(contact_fields.TIMEZONE, examples=["Asia/Kolkata"]),
+        ]
+        | None
+    ) = None
     company_name: ShortText | None = None
-    date_of_birth: Annotated[ShortText, AfterValidator(contact_fields.check_birthday)] | None = None
+    date_of_birth: (
+        Annotated[_Short, AfterValidator(contact_fields.check_birthday), _published(contact_fields.BIRTHDAY)]
+        | None
+    ) = None
     source: ShortText | None = None
     assigned_to: Id | None = None
     custom_fields: Annotated[list[CustomField], Field(max_length=100)] | None = None
@@ -217,6 +250,18 @@ class BookingRequest(AppointmentFields):
     https://marketplace.gohighlevel.com/docs/ghl/calendars/create-appointment
     """
 
+    model_config = ConfigDict(
+        json_schema_extra=untitled_with(
+            {
+                "oneOf": [
+                    given("contactId", "string", absent="contact"),
+                    given("contact", "object", absent="contactId"),
+                ]
+            },
+            {"anyOf": [{"properties": {"rrule": NULL}}, given("ignoreFreeSlotValidation", True)]},
+        )
+    )
+
     calendar_id: Id
     location_id: Annotated[
         Id | None, Field(description="May be left out when the key covers one location.")
@@ -244,15 +289,35 @@ class BookingRequest(AppointmentFields):
     ] = None
 
 
+# What null clears: in HighLevel, and here. Nothing else can be without a value there, once it has one.
+EMPTIED = ("description", "address")
+CLEARED = (*EMPTIED, "externalReference", "metadata")
+
+
+def _changes(schema: dict[str, Any]) -> None:
+    untitled(schema)
+    without_null(schema, kept=CLEARED)
+
+
 class ChangeRequest(AppointmentFields):
     """What can be changed of a booking; what is left out stays. Moving the start alone keeps the duration.
 
-    `appointmentStatus: cancelled` is the same as cancelling. `metadata` and `externalReference` change at once;
-    null clears them.
+    `appointmentStatus: cancelled` is the same as cancelling. `metadata` and `externalReference` change at once. null
+    clears these two and, in HighLevel, `description` and `address`, which are then empty texts; no other field.
     """
+
+    model_config = ConfigDict(json_schema_extra=_changes)
 
     calendar_id: Id | None = None
     start_time: Time | None = None
+
+    @property
+    def wish(self) -> dict[str, Any]:
+        """The appointment's fields that were given, under our names; HighLevel empties a text by an empty text."""
+        emptied = {
+            name: "" for name in EMPTIED if name in self.model_fields_set and getattr(self, name) is None
+        }
+        return {**super().wish, **emptied}
 
     @property
     def ours(self) -> dict[str, Any]:
@@ -265,6 +330,9 @@ class ChangeRequest(AppointmentFields):
         return given
 
 
+NOT_CLEARED = (
+    "This cannot be cleared: HighLevel takes no empty value for it. Leave it out, or give another value."
+)
 FIXED = ("locationId", "contactId", "contact", "rrule", "expiresAt")
 
 
@@ -272,7 +340,10 @@ def change_request(parsed: Any) -> ChangeRequest:
     """The change in a parsed body. Raises InvalidRequest."""
     if isinstance(parsed, Mapping) and (fixed := [name for name in FIXED if name in parsed]):
         raise InvalidRequest(*((f"/{name}", "This cannot be changed.") for name in fixed))
-    return read(ChangeRequest, parsed)
+    change = read(ChangeRequest, parsed)
+    if kept := [name for name, value in parsed.items() if value is None and name not in CLEARED]:
+        raise InvalidRequest(*((f"/{name}", NOT_CLEARED) for name in kept))
+    return change
 
 
 NOT_THE_APPOINTMENTS = {
@@ -358,6 +429,7 @@ class ListQuery(BaseModel):
     created_from: Moment | None = None
     created_to: Moment | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 50
+    # Not in the schema: `next` and `previous` are followed as they are.
     cursor: Line | None = None
 
     def filters(self) -> dict[str, Any]:

@@ -6,12 +6,18 @@ from datetime import UTC, datetime
 
 # RFC 3339 (5.6) with optional seconds, an upper-case T and an upper-case Z: what HighLevel's own examples use. The
 # ranges stand in the pattern, since Pythons differ in what they read (`+05:75`, `T24:00`). No leap seconds.
+_DATE = "-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_HOUR_AND_MINUTE = "T(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_OFFSET = "(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 WRITTEN = re.compile(
-    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
-    r"T(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?P<fraction>\.\d{1,9})?)?"
-    r"(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
-    re.ASCII,
+    rf"[0-9]{{4}}{_DATE}{_HOUR_AND_MINUTE}(?::[0-5][0-9](?P<fraction>\.[0-9]{{1,9}})?)?{_OFFSET}"
 )
+# For the API's schema, with the years that are taken and with seconds, as its format `date-time` has them: of any
+# time, and of one that HighLevel is given.
+_YEARS = "(?:19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
+_WHOLE = f"^{_YEARS}{_DATE}{_HOUR_AND_MINUTE}:[0-5][0-9]"
+MOMENT_PATTERN = rf"{_WHOLE}(?:\.[0-9]{{1,9}})?{_OFFSET}$"
+TIME_PATTERN = rf"{_WHOLE}(?:\.0{{1,9}})?{_OFFSET}$"
 NOT_WRITTEN = "This is not an RFC 3339 time with an offset, such as 2026-06-23T03:30:00+05:30."
 # HighLevel's lists are asked for in milliseconds since 1970.
 YEARS = range(1970, 9999)

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from appointments import sweeping
 from appointments.changing import CHANGE_LIFE
 from appointments.models import Booking
+from appointments.requests import ChangeRequest
 from oauth import keys
 from oauth.models import Location
 from oauth.scopes import BOOKINGS_READ
@@ -255,10 +256,54 @@ def test_it_notes_our_own_fields_at_once_without_highlevel(acme: Persona, highle
     assert acme.api.get("/api/v1/bookings?externalReference=order%202").json()["results"] == []
 
 
+def test_it_empties_in_highlevel_what_null_clears(acme: Persona, highlevel: World) -> None:
+    booked(acme, description="Bring the forms", address="12 MG Road")
+
+    answer = patch(acme, {"description": None, "address": None})
+
+    assert (answer.status_code, answer.json()["inSync"]) == (202, False)
+    work_once()
+    assert [(each.description, each.address) for each in highlevel.diary.everything()] == [("", "")]
+    booking = shown(acme)
+    assert (booking["description"], booking["address"], booking["inSync"]) == ("", "", True)
+    work_once()
+    assert len(sent(highlevel)) == 1
+
+
+def test_it_books_without_what_null_cleared_before(acme: Persona, highlevel: World) -> None:
+    acme.book(booking_body(description="Bring the forms"))
+
+    patch(acme, {"description": None})
+    work_once()
+
+    assert [each.description for each in highlevel.diary.everything()] == [""]
+    assert shown(acme)["inSync"] is True
+
+
+NULLABLE = {"description", "address", "externalReference", "metadata"}
+
+
+@pytest.mark.parametrize(
+    "name", sorted({field.alias or name for name, field in ChangeRequest.model_fields.items()})
+)
+def test_it_clears_by_null_or_says_that_it_cannot(acme: Persona, name: str) -> None:
+    booked(acme)
+
+    answer = patch(acme, {name: None})
+
+    if name in NULLABLE:
+        assert answer.status_code == 202
+        assert not answer.json()[name]
+    else:
+        is_problem(answer, 400, "invalid_request")
+        assert [error["pointer"] for error in answer.json()["errors"]] == [f"/{name}"]
+        assert shown(acme)["title"] == "Test Event"
+
+
 def test_it_does_nothing_for_a_change_that_is_none(acme: Persona, highlevel: World) -> None:
     booked(acme)
 
-    for body in ({}, {"title": "Test Event"}, {"title": None}):
+    for body in ({}, {"title": "Test Event"}):
         answer = patch(acme, body)
         assert answer.status_code == 202
         assert answer.json()["inSync"] is True
