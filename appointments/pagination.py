@@ -11,7 +11,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from appointments.requests import InvalidRequest, Line, read
+from appointments.requests import InvalidRequest, Line, read, storable
 
 AS_THEY_ARE = "In pages: follow the links `next` and `previous` as they are."
 # Without `cursor`, which only these links hold.
@@ -43,7 +43,7 @@ class Pages(CursorPagination):
         try:
             cursor = super().decode_cursor(request)
             if cursor is not None and cursor.position is not None:
-                self._position(str(cursor.position))
+                self._position(storable(str(cursor.position)))
         except (NotFound, ValueError) as error:
             raise InvalidRequest(("/cursor", "This is no cursor from `next` or `previous`.")) from error
         return cursor

@@ -47,7 +47,8 @@ class InvalidRequest(APIException):
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text as it came. Raises ValueError where PostgreSQL cannot keep it."""
     if UNSTORABLE.search(text):
         raise ValueError("NUL and unpaired surrogates are not allowed.")
     return text
@@ -74,7 +75,7 @@ def _field_value(value: object) -> object:
         if isinstance(text, str):
             if len(text) > MAX_TEXT:
                 raise ValueError(f"A text has at most {MAX_TEXT} characters.")
-            _storable(text)
+            storable(text)
         elif isinstance(value, list) or not isinstance(text, int | float):
             # Pydantic makes a mistake of the request's out of a ValueError alone.
             raise ValueError("This must be a text, a number, true, false or a list of texts.")  # noqa: TRY004
@@ -88,7 +89,7 @@ def _published(pattern: str, **more: Any) -> Any:
 
 # HighLevel names no lengths; these are beyond what its forms and calendars show.
 MAX_LINE, MAX_TEXT = 1_000, 10_000
-_Storable = Annotated[str, AfterValidator(_storable)]
+_Storable = Annotated[str, AfterValidator(storable)]
 _Short = Annotated[_Storable, StringConstraints(max_length=255)]
 Line = Annotated[_Storable, StringConstraints(max_length=MAX_LINE), _published(NO_NUL)]
 Text = Annotated[_Storable, StringConstraints(max_length=MAX_TEXT), _published(NO_NUL)]

@@ -2,9 +2,11 @@
 
 import itertools
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, get_args
+from urllib.parse import urlencode
 
 import pytest
 from django.utils import timezone
@@ -456,6 +458,21 @@ def test_it_refuses_in_every_filter_what_cannot_be_stored_or_has_no_end(acme: Pe
         if text[4:5] == "-" and name.endswith(("Id", "Reference")):
             continue
         assert pointers(acme.api.get("/api/v1/bookings", {name: text})) == [f"/{name}"], repr(text[:10])
+
+
+@pytest.mark.parametrize("position", ["a\x00b", "\x00", "\ud800", "\xff", "9" * 600, "-1", "\uff11", "x" * 600])
+def test_it_refuses_or_takes_what_a_made_up_cursor_holds(acme: Persona, position: str) -> None:
+    """A cursor is base64 of a query of its own, so that no middleware sees what is in it."""
+    booking_id = acme.book().json()["id"]
+    query = urlencode({"p": position.encode("utf-8", "surrogatepass")})
+    cursor = b64encode(query.encode()).decode()
+
+    for path in ("bookings", "locations", f"bookings/{booking_id}/timeline"):
+        answer = acme.api.get(f"/api/v1/{path}", {"cursor": cursor})
+
+        assert answer.status_code in (200, 400), path
+        if "\x00" in position:
+            assert [each["pointer"] for each in answer.json()["errors"]] == ["/cursor"], path
 
 
 @pytest.mark.parametrize(
