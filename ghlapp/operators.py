@@ -46,6 +46,16 @@ class OperatorSessions:
         return self.get_response(request)
 
 
+def attempted_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str | None:
+    """The name of a sign-in as django-axes counts and stores it: no longer than an operator's can be.
+
+    A NUL, which is refused before a password is looked at, must not reach its look-ups either.
+    """
+    given = credentials or request.POST
+    name = given.get("username")
+    return None if name is None else str(name).replace("\0", "")[:MAX_NAME_LENGTH]
+
+
 @never_cache
 def locked_out(request: HttpRequest, response: HttpResponse, credentials: Any) -> HttpResponse:
     """What django-axes answers to a sign-in that comes after too many failures."""

@@ -172,6 +172,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "ghlapp.addresses.client_address"
 AXES_LOCKOUT_CALLABLE = "ghlapp.operators.locked_out"
+AXES_USERNAME_CALLABLE = "ghlapp.operators.attempted_name"
 AXES_RESET_ON_SUCCESS = True
 # What is tried while locked out is neither stored nor prolongs the lock.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False

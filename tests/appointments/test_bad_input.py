@@ -460,7 +460,9 @@ def test_it_refuses_in_every_filter_what_cannot_be_stored_or_has_no_end(acme: Pe
         assert pointers(acme.api.get("/api/v1/bookings", {name: text})) == [f"/{name}"], repr(text[:10])
 
 
-@pytest.mark.parametrize("position", ["a\x00b", "\x00", "\ud800", "\xff", "9" * 600, "-1", "\uff11", "x" * 600])
+@pytest.mark.parametrize(
+    "position", ["a\x00b", "\x00", "\ud800", "\xff", "9" * 600, "-1", "\uff11", "x" * 600]
+)
 def test_it_refuses_or_takes_what_a_made_up_cursor_holds(acme: Persona, position: str) -> None:
     """A cursor is base64 of a query of its own, so that no middleware sees what is in it."""
     booking_id = acme.book().json()["id"]

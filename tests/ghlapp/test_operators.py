@@ -95,6 +95,14 @@ def test_five_failures_lock_a_name_out_from_an_address(
     assert "wrong, and secret" not in caplog.text + str(list(AccessAttempt.objects.values()))
 
 
+@pytest.mark.parametrize("name", ["x" * 151, "x" * 5_000, "a\x00b", "\u0130" * 5_000])
+def test_a_name_that_no_operator_can_have_is_refused(operator: User, name: str) -> None:
+    for more in ({}, {"next": name}, {"otp_token": name}):
+        assert sign_in(Client(raise_request_exception=False), name=name, **more).status_code in (200, 429), (
+            more
+        )
+
+
 def test_a_lock_ends_by_itself(operator: User) -> None:
     start = time.time()
     for _ in range(5):
