@@ -174,6 +174,12 @@ NOT_SEEN = "There is none that this key may see."
 DIFFERENT = "The booking has changed since it was read."
 
 
+CHANGES = {
+    "Reschedule": {"startTime": "2027-06-24T03:30:00+05:30", "endTime": "2027-06-24T04:30:00+05:30"},
+    "Clear a text": {"title": "Test Event", "description": None},
+}
+
+
 class BookingDetail(APIView):
     scopes = {"GET": BOOKINGS_READ, "PATCH": BOOKINGS_WRITE}
 
@@ -188,6 +194,7 @@ class BookingDetail(APIView):
 
     @extend_schema(
         operation_id="changeBooking",
+        examples=[OpenApiExample(name, body, request_only=True) for name, body in CHANGES.items()],
         summary="Reschedule or change a booking",
         description=(
             "`inSync` is false until HighLevel has it. A change that HighLevel refuses for good, or that could not "

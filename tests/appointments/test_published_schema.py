@@ -57,13 +57,14 @@ def key(acme: Persona, globex: Persona, connect: Callable[[str], Location]) -> s
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(RUN_SECONDS + 80)
 def test_it_answers_as_the_schema_says_whatever_comes(key: str, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
+    report, config = tmp_path / "report.json", tmp_path / "schemathesis.toml"
+    config.write_text((web.ROOT / "schemathesis.toml").read_text() + known_bookings())
     with web.serve(tmp_path / "web.log") as port:
         run = subprocess.run(
             [
                 *(
                     Path(sys.executable).with_name("schemathesis"),
-                    f"--config-file={web.ROOT}/schemathesis.toml",
+                    f"--config-file={config}",
                 ),
                 *("run", f"http://127.0.0.1:{port}/api/schema/", f"--url=http://127.0.0.1:{port}"),
                 *(f"--header=Authorization: Bearer {key}", "--max-examples=15", "--seed=1", "--no-color"),
@@ -80,10 +81,22 @@ def test_it_answers_as_the_schema_says_whatever_comes(key: str, tmp_path: Path) 
     assert run.returncode == 0, run.stdout
     # A run that only meets rows that are not there, or bodies that are refused, finds nothing either.
     rates = json.loads(report.read_text())["valid_rates"]
-    accepted = {
-        operation for operation in rates if any(phase["accepted"] for phase in rates[operation].values())
+    reached = {
+        operation
+        for operation, phases in rates.items()
+        if any(phase["accepted"] or phase["conflicts"] for phase in phases.values())
     }
-    assert accepted == operations(), run.stdout
+    assert reached == operations(), run.stdout
+
+
+def known_bookings() -> str:
+    """Ids for the operations that few bookings allow, which draws would hit by luck alone."""
+    wanted = {"retryBooking": Booking.Status.REJECTED, "changeBooking": Booking.Status.BOOKED}
+    return "".join(
+        f'\n[[operations]]\ninclude-operation-id = "{operation}"\n'
+        f'parameters = {{ "path.booking_id" = "{Booking.objects.filter(status=status).latest("id").pk}" }}\n'
+        for operation, status in wanted.items()
+    )
 
 
 def operations() -> set[str]:
