@@ -78,8 +78,10 @@ def _signed_out(user: Any, **_: Any) -> None:
 
 
 @receiver(user_login_failed)
-def _sign_in_failed(credentials: dict[str, Any], **_: Any) -> None:
-    _refused("wrong_credentials", str(credentials.get("username") or ""))
+def _sign_in_failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+    # Of what is tried while locked out no password is looked at, and `_locked_out` has told of it.
+    if not getattr(request, "axes_locked_out", False):
+        _refused("wrong_credentials", str(credentials.get("username") or ""))
 
 
 @receiver(otp_verification_failed)
