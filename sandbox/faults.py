@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from werkzeug import Response
 
-from sandbox.answers import answer, invalid_token, too_many_requests
+from sandbox.answers import answer, invalid_token, refusal, too_many_requests
 
 FaultKind = Literal[
     "too_many_requests",
@@ -152,8 +152,7 @@ def _error_500_after(fault: Fault, scene: Scene) -> Response:
 def _refused_after(_fault: Fault, scene: Scene) -> Response:
     """Done, and refused all the same."""
     scene.work()
-    message = ["appointment could not be processed"]
-    return answer({"statusCode": 422, "message": message, "error": "Unprocessable Entity"}, 422)
+    raise refusal(422, ["appointment could not be processed"])
 
 
 def _cut_before(_fault: Fault, _scene: Scene) -> Response:
