@@ -267,6 +267,8 @@ def test_it_knows_its_own_create_before_its_answer(acme: Persona, highlevel: Wor
 
 @pytest.mark.django_db(transaction=True)
 def test_it_knows_its_own_change_before_its_answer(acme: Persona, highlevel: World) -> None:
+    # What no answer has shown before is read once more.
+    highlevel.forms.pin(dates="utc_milliseconds", created_answer="full", event_optional="full")
     booked(acme)
     patch(acme, {"title": "Other"})
     answer_late(highlevel, "update_appointment")
