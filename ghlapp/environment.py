@@ -40,8 +40,8 @@ def text(name: str, default: str = "") -> str:
     return read(name, str.strip, default)
 
 
-def flag(name: str) -> bool:
-    return read(name, _flag, "false")
+def flag(name: str, default: str = "false") -> bool:
+    return read(name, _flag, default)
 
 
 def seconds(name: str, default: str) -> float:
