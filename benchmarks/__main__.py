@@ -13,6 +13,7 @@ from ghlapp.local.processes import StartError
 
 # Modules with a function `measure(stack)`. They import models, so not before Django is set up.
 BENCHMARKS = (
+    "accepting",
     "one_location",
     "many_locations",
     "starting",

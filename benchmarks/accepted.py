@@ -35,6 +35,7 @@ def wanted(place: dict[str, Any], number: int) -> Wanted:
         calendar_id=place["calendar_id"],
         starts_at=_start(number),
         digest=b"0" * 32,
+        location_id=place["id"],
         contact_id=place["contact_id"],
     )
 

@@ -4,6 +4,7 @@ deployed, beside a sandbox in a process of its own. What they are asked is each 
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from typing import Self
 
 import django
 import redis
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 
 from benchmarks.desk import Desk
@@ -30,12 +33,21 @@ PATIENCE_SECONDS = 300
 # What the caller's environment may say otherwise: tests give HighLevel two seconds, which is what it takes here.
 USUAL = dict.fromkeys(
     (
-        *("ALLOWED_HOSTS", "DATABASE_POOL_SIZE", "DEBUG", "GHL_SETTLE_SECONDS", "GHL_TIMEOUT_SECONDS"),
-        *("GHL_WEBHOOK_PUBLIC_KEYS", "SECRET_KEY_FALLBACKS"),
+        *(
+            "ALLOWED_HOSTS",
+            "DATABASE_POOL_SIZE",
+            "DATABASE_PREPARE",
+            "DEBUG",
+            "GHL_SETTLE_SECONDS",
+            "GHL_TIMEOUT_SECONDS",
+        ),
+        "SECRET_KEY_FALLBACKS",
     ),
     "",
 )
 CLIENT_ID, CLIENT_SECRET = "665c6bb13d4e5364bdec0e2f-bench123", "00000000-0000-4000-8000-000000000000"
+# HighLevel's, as far as a benchmark is it.
+SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(b"a key for letters of benchmarks.")
 NEW_KEY, OLD_KEY = b"new key of the benchmarks, 32 by", b"old key of the benchmarks, 32 by"
 
 
@@ -83,6 +95,7 @@ class Stack:
             "GHL_INSTALL_URL": f"{url}/v2/oauth/chooselocation",
             "GHL_CLIENT_ID": CLIENT_ID,
             "GHL_CLIENT_SECRET": CLIENT_SECRET,
+            "GHL_WEBHOOK_PUBLIC_KEYS": _published(SIGNING_KEY),
             "PROMETHEUS_MULTIPROC_DIR": str(INSTANCE / "metrics"),
             "LOG_LEVEL": "WARNING",
         }
@@ -144,12 +157,33 @@ class Stack:
                 for number in range(1, count + 1)
             ]
 
+    @contextmanager
+    def web(self) -> Iterator[int]:
+        """The web processes as they are deployed; their port is given."""
+        with self._web("web", "ghlapp.wsgi:application") as port:
+            yield port
+
+    @contextmanager
+    def bare_web(self) -> Iterator[int]:
+        """The same command with the yardstick's application."""
+        with self._web("bare-web", "benchmarks.bare_web:application") as port:
+            yield port
+
+    @contextmanager
+    def _web(self, name: str, application: str) -> Iterator[int]:
+        port = free_port(0)
+        command = (*(application if ":application" in word else word for word in commands.WEB),)
+        with self._running(name, command, "Started worker-2", port=port):
+            wait_for(lambda: _is_listening(port))
+            yield port
+
     def _worker(self, name: str, command: tuple[str, ...]) -> AbstractContextManager[int]:
         return self._running(name, (*command, "--hostname", f"{name}@%h"), " ready.")
 
     @contextmanager
-    def _running(self, name: str, command: tuple[str, ...], ready: str) -> Iterator[int]:
+    def _running(self, name: str, command: tuple[str, ...], ready: str, **more: object) -> Iterator[int]:
         values = {
+            **more,
             "host": LOOPBACK,
             "sandbox_port": self._port,
             "client_id": CLIENT_ID,
@@ -185,6 +219,15 @@ def wait_for(condition: Callable[[], bool], pause_seconds: float = 0.2) -> None:
         return
     said = "\n".join(f"{log.name}:\n{last_lines(log)}" for log in sorted((INSTANCE / "logs").glob("*.log")))
     raise StartError(f"what is measured was not done after {PATIENCE_SECONDS} s\n{said}")
+
+
+def _published(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex((LOOPBACK, port)) == 0
 
 
 def remove() -> None:

@@ -15,7 +15,8 @@ from benchmarks.accounts import connect
 from benchmarks.desk import Desk
 from benchmarks.ratios import Ratio
 from benchmarks.stack import PATIENCE_SECONDS, Stack, wait_for
-from oauth.models import Location, Tenant
+from oauth import keys
+from oauth.models import ApiKey, Location, Tenant
 
 LOCATIONS = 20
 # Long enough for everybody to have gone to sleep again.
@@ -30,11 +31,12 @@ def measure(stack: Stack) -> list[Ratio]:
         with connection.cursor() as cursor:
             cursor.execute(bare.TABLES)
         tenant = Tenant.objects.create(name="benchmark")
+        key, _ = keys.issue(tenant, locations=list(Location.objects.all()))
         with stack.bare_workers(1), stack.workers(1):
             accepted_at = []
             for number in range(count):
                 _start_bare(number)
-                accepted_at.append(_accept(tenant, places[number % LOCATIONS], number))
+                accepted_at.append(_accept(key, places[number % LOCATIONS], number))
         ours = [_arrived_at(call) - at for call, at in zip(_calls(desk, count), accepted_at, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute("SELECT seconds FROM bare_start")
@@ -57,11 +59,11 @@ def _started(number: int) -> bool:
         return cursor.fetchone() is not None
 
 
-def _accept(tenant: Tenant, place: dict[str, Any], number: int) -> float:
+def _accept(key: ApiKey, place: dict[str, Any], number: int) -> float:
     """Accept a booking, see it booked, and say when it was accepted."""
-    location, wanted = Location.objects.get(pk=place["id"]), accepted.wanted(place, number)
+    wanted = accepted.wanted(place, number)
     with _wake_ups() as woken_at:
-        booking, _ = bookings.request(tenant, location, wanted)
+        booking, _ = bookings.request(key, wanted)
     if bookings.wait(booking, PATIENCE_SECONDS).appointment_id is None:
         raise AssertionError(f"{booking} was not booked")
     time.sleep(PAUSE_SECONDS)
