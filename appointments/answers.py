@@ -1,7 +1,9 @@
 """What the tenant API answers with, in HighLevel's camelCase, built from rows.
 Problems are rendered in ghlapp/problems.py; here they are only described."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any
 
 from django.utils import timezone
@@ -79,34 +81,51 @@ class BookingAnswer(Answer):
     updated_at: datetime
 
     @classmethod
-    def listed(cls, booking: Booking) -> dict[str, Any]:
-        """As one of many: without what takes time to compute."""
-        return cls.model_construct(**cls._fields(booking)).shown()
+    def of(cls, booking: Booking) -> dict[str, Any]:
+        """As JSON has it. Rows hold what was checked when it came in: pydantic gives the schema, and nothing here."""
+        fields = cls._fields(booking)
+        fields["next_occurrences"] = _next_occurrences(booking, fields)
+        return _in_camel_case(cls, fields)
 
     @classmethod
-    def of(cls, booking: Booking) -> dict[str, Any]:
-        fields = cls._fields(booking)
-        return cls.model_construct(**fields, next_occurrences=_next_occurrences(booking, fields)).shown()
+    def listed(cls, booking: Booking) -> dict[str, Any]:
+        """As one of many: without what takes time to compute."""
+        return _in_camel_case(cls, cls._fields(booking))
 
     @staticmethod
     def _fields(booking: Booking) -> dict[str, Any]:
-        own = {name: getattr(booking, name) for name in OWN_COLUMNS}
-        derived = {
-            "id": str(booking.pk),
-            "next_attempt_at": booking.next_step_at,
-            "contact": booking.contact and {to_camel(name): value for name, value in booking.contact.items()},
-            "contact_id": booking.contact_id or None,
-            # HighLevel's, and so null until it has the appointment.
-            "appointment_status": booking.appointment_status or None,
-            "error": booking.error and ErrorAnswer.model_construct(**booking.error),
+        fields = {**booking.known, **booking.wish, **{name: getattr(booking, name) for name in OWN_COLUMNS}}
+        fields["id"] = str(booking.pk)
+        fields["next_attempt_at"] = booking.next_step_at
+        fields["contact"] = booking.contact and {
+            to_camel(name): value for name, value in booking.contact.items()
         }
-        return {**booking.known, **booking.wish, **own, **derived}
+        fields["contact_id"] = booking.contact_id or None
+        # HighLevel's, and so null until it has the appointment.
+        fields["appointment_status"] = booking.appointment_status or None
+        fields["error"] = booking.error and _in_camel_case(ErrorAnswer, booking.error)
+        return fields
 
 
 OWN_COLUMNS = (
     "status", "location_id", "calendar_id", "appointment_id", "external_reference", "metadata", "in_sync",
     "attempts", "expires_at", "cancel_requested_at", "created_at", "updated_at",
 )  # fmt: skip
+
+
+def _in_camel_case(answer: type[Answer], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Of these fields the answer's, null where there is none."""
+    return {shown: _in_json(fields.get(name)) for name, shown in _names(answer)}
+
+
+@cache
+def _names(answer: type[Answer]) -> list[tuple[str, str]]:
+    return [(name, field.alias or name) for name, field in answer.model_fields.items()]
+
+
+def _in_json(value: Any) -> Any:
+    """Times as pydantic writes them; DRF would drop their microseconds."""
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
 
 
 def _next_occurrences(booking: Booking, fields: dict[str, Any]) -> list[str] | None:

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from appointments import bookings, headers
+from appointments import bookings, headers, reading
 from appointments.answers import (
     BookingAnswer,
     BookingPage,
@@ -135,11 +135,15 @@ class BookingList(APIView):
     def post(self, request: Request) -> Response:
         idempotency_key = headers.idempotency_key(request.headers.get("Idempotency-Key"))
         body = booking_request(request.data)
-        location = _location(key_of(request), body.location_id)
-        check_phone(body, location.country)
+        if body.contact and body.contact.phone:  # which can be judged where the location is known alone
+            check_phone(body, _location(key_of(request), body.location_id).country)
         wanted = _wanted(body, request.data, idempotency_key)
         try:
-            booking, replayed = bookings.request(key_of(request).tenant, location, wanted)
+            booking, replayed = bookings.request(key_of(request), wanted)
+        except bookings.NotCovered as error:
+            raise LocationNotAllowed from error
+        except bookings.SeveralCovered as error:
+            raise InvalidRequest(("/locationId", SEVERAL)) from error
         except bookings.KeyReused as error:
             raise IdempotencyKeyReused from error
         except bookings.Disconnected as error:
@@ -170,6 +174,7 @@ IF_MATCH = OpenApiParameter(
         '(`W/"…"`, `"…-gzip"`) counts as the same.'
     ),
 )
+SEVERAL = "The API key covers several locations: say which."
 NOT_SEEN = "There is none that this key may see."
 DIFFERENT = "The booking has changed since it was read."
 
@@ -272,7 +277,7 @@ class Timeline(APIView):
 
 
 def _booking(key: ApiKey, booking_id: UUID) -> Booking:
-    booking = Booking.objects.seen_by(key).filter(pk=booking_id).first()
+    booking = reading.find(key, booking_id)
     if booking is None:
         raise Http404
     return booking
@@ -296,18 +301,13 @@ def _if_match(request: Request) -> set[str] | None:
 def _location(key: ApiKey, location_id: str | None) -> Location:
     covered = Location.objects.covered_by(key)
     if location_id is not None:
-        location = covered.filter(pk=location_id).first()
-    else:
-        location = _the_only(list(covered[:2]))
-    if location is None:
-        raise LocationNotAllowed
-    return location
-
-
-def _the_only(covered: list[Location]) -> Location | None:
-    if len(covered) > 1:
-        raise InvalidRequest(("/locationId", "The API key covers several locations: say which."))
-    return covered[0] if covered else None
+        covered = covered.filter(pk=location_id)
+    match list(covered[:2]):
+        case []:
+            raise LocationNotAllowed
+        case [location]:
+            return location
+    raise InvalidRequest(("/locationId", SEVERAL))
 
 
 def _wanted(body: BookingRequest, parsed: Any, idempotency_key: str | None) -> bookings.Wanted:
@@ -316,6 +316,7 @@ def _wanted(body: BookingRequest, parsed: Any, idempotency_key: str | None) -> b
         calendar_id=body.calendar_id,
         starts_at=instant(body.start_time),
         digest=_digest(parsed),
+        location_id=body.location_id,
         contact_id=body.contact_id,
         contact=body.contact.model_dump(exclude_none=True) if body.contact else None,
         external_reference=body.external_reference,

@@ -13,23 +13,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from appointments import changing, creating, differences, metrics, outcomes, states, turns
+from appointments import accepting, changing, creating, differences, metrics, outcomes, reading, states, turns
 from appointments.attempts import CREATE, Attempt, NotNow
-from appointments.models import Booking, Intent
+from appointments.models import Booking, Intent, new_id
 from appointments.times import mistakes_of_end, moved
 from ghl.errors import HighLevelError
 from oauth import pace
 from oauth.keeping import TokenUnavailable
-from oauth.models import Location, Tenant
+from oauth.models import ApiKey, Location
 
 log = logging.getLogger(__name__)
 
 Status = Booking.Status
+# What a booking shows that is accepted while its location waits.
+HELD = {waiting_for: outcomes.held(waiting_for) for waiting_for in outcomes.HOLDS}
+# So often another request with the same idempotency key may be written between two looks for it.
+RACES = 5
 USUAL_LIFE = timedelta(days=1)
 # While a request waits for its booking (RFC 7240, `wait`): soon at first, then less often.
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.02, 0.25
@@ -43,12 +47,22 @@ class Wanted:
     calendar_id: str
     starts_at: datetime
     digest: bytes
+    # May be left out where the API key covers one.
+    location_id: str | None = None
     contact_id: str | None = None
     contact: dict[str, Any] | None = None
     external_reference: str | None = None
     metadata: dict[str, str] | None = None
     expires_at: datetime | None = None
     idempotency_key: str | None = None
+
+
+class NotCovered(Exception):
+    """The API key does not cover the location, or there is none."""
+
+
+class SeveralCovered(Exception):
+    """No location was named, and the API key covers more than one."""
 
 
 class KeyReused(Exception):
@@ -82,68 +96,70 @@ class NotRetryable(Exception):
 # --- Asked by tenants -------------------------------------------------------------------------------------
 
 
-def request(tenant: Tenant, location: Location, wanted: Wanted) -> tuple[Booking, bool]:
+def request(key: ApiKey, wanted: Wanted) -> tuple[Booking, bool]:
     """Accept a booking, durably, and wake a worker. True beside it: the key's earlier booking, as it stands now.
 
-    Raises KeyReused, Disconnected or TooLate.
+    Raises NotCovered, SeveralCovered, KeyReused, Disconnected or TooLate.
     """
-    # First, since the same request again is answered whatever has happened since.
-    if earlier := _earlier(tenant, location, wanted):
-        return earlier, True
-    booking = _accepted(tenant, location, wanted)
-    try:
-        with transaction.atomic():
-            booking.save(force_insert=True)
-            states.state_entry(booking, "", booking.status, "accepted").save(force_insert=True)
-    except IntegrityError:
-        if earlier := _earlier(tenant, location, wanted):
-            return earlier, True
-        raise
-    metrics.bookings_accepted.inc()
-    # PostgreSQL's clock has decided; for the answer ours is near enough and spares a query.
-    booking.next_attempt_at = booking.created_at
-    turns.wake(location.pk)
-    return booking, False
-
-
-def _earlier(tenant: Tenant, location: Location, wanted: Wanted) -> Booking | None:
-    if wanted.idempotency_key is None:
-        return None
-    booking = Booking.objects.filter(tenant=tenant, idempotency_key=wanted.idempotency_key).first()
-    if booking is None:
-        return None
-    # A body without locationId means another location under another API key.
-    if bytes(booking.request_digest) != wanted.digest or booking.location_id != location.pk:
-        raise KeyReused
-    return booking
-
-
-def _accepted(tenant: Tenant, location: Location, wanted: Wanted) -> Booking:
     now = timezone.now()
-    if location.status == Location.Status.UNINSTALLED:
-        raise Disconnected
-    if wanted.expires_at is not None and wanted.expires_at <= now:
-        raise TooLate
-    booking = Booking(
-        tenant=tenant,
-        location=location,
-        idempotency_key=wanted.idempotency_key,
-        request_digest=wanted.digest,
-        created_at=now,
-        updated_at=now,
-        wish=wanted.wish,
-        contact=wanted.contact,
-        calendar_id=wanted.calendar_id,
-        contact_id=wanted.contact_id or "",
-        starts_at=wanted.starts_at,
-        external_reference=wanted.external_reference,
-        metadata=wanted.metadata or {},
-        expires_at=wanted.expires_at or _usual_expiry(now, wanted.starts_at),
-    )
-    if location.is_waiting and location.waiting_for in outcomes.HOLDS:
-        booking.status = Status.ON_HOLD
-        booking.error = outcomes.held(location.waiting_for)
+    fields = _fields(key, wanted, now)
+    # First, since the same request again is answered whatever has happened since.
+    in_time = wanted.expires_at is None or wanted.expires_at > now
+    for _ in range(RACES):
+        found = _the_only(accepting.accept(fields, key, wanted.location_id, HELD, in_time=in_time))
+        if found.earlier_id is not None:
+            return _earlier(key, found, wanted), True
+        if found.status is not None:
+            return _accepted(fields, found), False
+        if found.location_status == Location.Status.UNINSTALLED:
+            raise Disconnected
+        if not in_time:
+            raise TooLate
+        # Another request with this idempotency key was committed since the statement began: the next one sees it.
+    raise OperationalError("The idempotency key's booking comes and goes")
+
+
+def _fields(key: ApiKey, wanted: Wanted, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "tenant_id": key.tenant_id,
+        "idempotency_key": wanted.idempotency_key,
+        "request_digest": wanted.digest,
+        "created_at": now,
+        "updated_at": now,
+        "wish": wanted.wish,
+        "contact": wanted.contact,
+        "calendar_id": wanted.calendar_id,
+        "contact_id": wanted.contact_id or "",
+        "starts_at": wanted.starts_at,
+        "external_reference": wanted.external_reference,
+        "metadata": wanted.metadata or {},
+        "expires_at": wanted.expires_at or _usual_expiry(now, wanted.starts_at),
+    }
+
+
+def _the_only(found: list[accepting.Found]) -> accepting.Found:
+    if not found:
+        raise NotCovered
+    if len(found) > 1:
+        raise SeveralCovered
+    return found[0]
+
+
+def _earlier(key: ApiKey, found: accepting.Found, wanted: Wanted) -> Booking:
+    # A body without locationId means another location under another API key.
+    if bytes(found.earlier_digest or b"") != wanted.digest or found.earlier_location_id != found.location_id:
+        raise KeyReused
+    booking = reading.find(key, found.earlier_id)
+    assert booking is not None  # noqa: S101  (the key covers its location)
     return booking
+
+
+def _accepted(fields: dict[str, Any], found: accepting.Found) -> Booking:
+    metrics.bookings_accepted.inc()
+    if not found.is_braked:  # else nothing may be called for it, and the sweep sees the brake's end
+        turns.wake(found.location_id)
+    return accepting.written(fields, found)
 
 
 def _usual_expiry(now: datetime, starts_at: datetime) -> datetime:

@@ -275,7 +275,7 @@ class Booking(models.Model):
     @property
     def next_step_at(self) -> datetime | None:
         """When it is really tried next: not before what holds it ends, where anybody knows when that is."""
-        # Set by `seen_by`: until when nothing is sent for the location, or for anybody.
+        # Set where a tenant reads it: until when nothing is sent for the location, or for anybody.
         held_until: datetime | None = getattr(self, "held_until", None)
         if self.is_ended:
             return None  # what is left to do is looking for what may have come of it

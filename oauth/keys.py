@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from oauth import audit
+from oauth import audit, rows
 from oauth.models import Agency, ApiKey, Location, Tenant
 from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 
@@ -89,10 +89,31 @@ def find(text: str) -> ApiKey | None:
     form = KEY_FORM.fullmatch(text)
     if form is None:
         return None
-    key = ApiKey.objects.select_related("tenant").filter(prefix=form["prefix"]).first()
+    key = _stored(form["prefix"])
     known = bytes(key.digest) if key else bytes(32)
     same = hmac.compare_digest(known, _digest(form["secret"]))
     return key if key and same and key.is_usable else None
+
+
+def _stored(prefix: str) -> ApiKey | None:
+    """The key of that prefix with its tenant. Every request asks, and the ORM takes longer to ask than PostgreSQL."""
+    with rows.prepared() as cursor:
+        cursor.execute(STORED, [prefix])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    key = rows.instance(ApiKey, KEY_COLUMNS, row[: len(KEY_COLUMNS)])
+    key.tenant = rows.instance(Tenant, TENANT_COLUMNS, row[len(KEY_COLUMNS) :])
+    return key
+
+
+KEY_COLUMNS = [field.attname for field in ApiKey._meta.concrete_fields]
+TENANT_COLUMNS = [field.attname for field in Tenant._meta.concrete_fields]
+STORED = f"""
+SELECT {", ".join(f"key.{name}" for name in KEY_COLUMNS)}, {", ".join(f"tenant.{name}" for name in TENANT_COLUMNS)}
+FROM oauth_apikey AS key JOIN oauth_tenant AS tenant ON tenant.id = key.tenant_id
+WHERE key.prefix = %s
+"""  # noqa: S608  (no value is in it)
 
 
 def record_refusal(text: str) -> None:
@@ -101,7 +122,7 @@ def record_refusal(text: str) -> None:
     if suppressed is None:
         return
     form = KEY_FORM.fullmatch(text)
-    key = ApiKey.objects.select_related("tenant").filter(prefix=form["prefix"]).first() if form else None
+    key = _stored(form["prefix"]) if form else None
     if form is None or key is None:
         named = {"key": form["prefix"]} if form else {}
         audit.record_refusal("api_key.refused", suppressed=suppressed, reason="unknown", **named)
@@ -137,4 +158,5 @@ def _digest(secret: str) -> bytes:
 def note_use(key: ApiKey) -> None:
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - LAST_USED_STEP:
-        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        # Of many requests at that moment one writes.
+        ApiKey.objects.filter(pk=key.pk, last_used_at=key.last_used_at).update(last_used_at=now)

@@ -235,6 +235,15 @@ class LocationQuerySet(models.QuerySet["Location"]):
         return self.filter(covered)
 
 
+def covered_by(of_agency: bool) -> str:
+    """`LocationQuerySet.covered_by` as SQL about `location`; of the values `key` and, of an agency's, `agency`."""
+    named = f"""
+        EXISTS (SELECT FROM {ApiKey.locations.through._meta.db_table} AS named
+                WHERE named.apikey_id = %(key)s AND named.location_id = location.id)
+    """
+    return f"({named} OR location.agency_id = %(agency)s)" if of_agency else named
+
+
 class Location(Account):
     """A HighLevel sub-account in whose calendars we book."""
 

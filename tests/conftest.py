@@ -19,6 +19,12 @@ django.setup()
 # that process has put its own sandbox and its own Redis database into it.
 del os.environ["DJANGO_SETTINGS_MODULE"]
 
+# Imports the settings.
+from oauth import coalescing  # noqa: E402
+
+# Tests look into Redis as soon as a request is answered; what waits for others is tested in oauth/test_coalescing.py.
+coalescing.PAUSE_SECONDS = 0.0
+
 pytest_plugins = ["tests.fixtures"]
 
 

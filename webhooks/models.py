@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from ghl import letters
 from ghl.reading import clean
+from oauth import rows
 from oauth.models import ID_LENGTH
 
 WEBHOOK_ID_LENGTH = 128
@@ -41,7 +42,9 @@ class LetterQuerySet(models.QuerySet["Letter"]):
             "status": status,
             "is_due": status == Letter.Status.RECEIVED,
         }
-        return next(iter(self.raw(STORE, values)), None) is not None
+        with rows.prepared() as cursor:
+            cursor.execute(STORE, values)
+            return cursor.fetchone() is not None
 
     def of_contact(self, type_: str, location_id: str, contact_id: str) -> "LetterQuerySet":
         """Events of one type about a contact's appointments, oldest first."""

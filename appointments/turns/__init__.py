@@ -23,6 +23,7 @@ from django.conf import settings
 from redis.commands.core import Script
 
 from oauth import pace, redis_clients, wakeups
+from oauth.coalescing import Coalescer
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,17 @@ class Away(Exception):
 
 def wake(*location_ids: str) -> None:
     """Something is due for these locations. Never raises, and never takes longer than 0.3 s."""
+    if location_ids:
+        _coalescer.add(*location_ids)
+
+
+def _wake(*location_ids: str) -> None:
     with wakeups.unless_away(CONVERGE) as there:
-        if there and location_ids:
+        if there:
             CONVERGE.count("sent" if _message_for(location_ids) else "already_on_its_way")
+
+
+_coalescer = Coalescer(_wake)
 
 
 def _message_for(location_ids: Sequence[str]) -> bool:

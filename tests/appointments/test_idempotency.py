@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
+from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from appointments.models import Booking
 from oauth import keys
-from oauth.models import Location
+from oauth.models import ApiKey, Location
 from sandbox import World
-from tests.appointments.conftest import at_once
+from tests.appointments.conftest import at_once, beside, until
 from tests.fixtures import GLOBEX_CALENDAR, GLOBEX_LOCATION, Persona, booking_body, work_once
 
 KEY = {"Idempotency-Key": "order 1/2 ~"}
@@ -162,4 +165,45 @@ def test_it_takes_one_of_many_bodies_under_one_key_at_the_same_moment(acme: Pers
     answers = at_once(*[lambda body=body: acme.book(body, **KEY) for body in bodies])
 
     assert sorted(answer.status_code for answer in answers) == [202] + [422] * 9
+    assert Booking.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_it_waits_for_what_another_request_with_its_key_is_writing(acme: Persona, is_committed: bool) -> None:
+    """The second statement began before the first one's commit, and does not see what it left."""
+    ApiKey.objects.update(last_used_at=Now())  # which else the first one would be writing too
+    answers: list[Any] = []
+    with ExitStack() as second, transaction.atomic():
+        first = acme.book(booking_body(), **KEY)
+        second.enter_context(beside(lambda: answers.append(acme.book(booking_body(), **KEY))))
+        until(_is_anybody_waiting)
+        transaction.set_rollback(not is_committed)
+
+    assert answers[0].status_code == 202
+    assert replayed(answers[0]) == is_committed
+    assert (answers[0].json()["id"] == first.json()["id"]) == is_committed
+    assert Booking.objects.count() == 1
+
+
+def _is_anybody_waiting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        [(waits,)] = cursor.fetchall()
+    return bool(waits)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_takes_one_of_several_locations_under_one_key_at_the_same_moment(
+    acme: Persona, connect: Callable[[str], Location]
+) -> None:
+    elsewhere = connect(GLOBEX_LOCATION)
+    key, text = keys.issue(acme.tenant, locations=[elsewhere])
+    other = Persona(acme.tenant, elsewhere, key, text)
+    body = booking_body(locationId=None)
+
+    answers = at_once(*[lambda: acme.book(body, **KEY), lambda: other.book(body, **KEY)] * 5)
+
+    assert sorted(answer.status_code for answer in answers) == [202] * 5 + [422] * 5
+    assert sorted(replayed(answer) for answer in answers if answer.status_code == 202) == [False] + [True] * 4
     assert Booking.objects.count() == 1

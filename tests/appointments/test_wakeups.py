@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from threading import Thread
 from typing import Any
 
@@ -16,6 +17,7 @@ from appointments import sweeping, tasks, turns, working
 from appointments.models import Booking
 from ghlapp.celery import app
 from oauth import wakeups
+from oauth.models import Location
 from sandbox import World
 from sandbox.faults import Fault
 from tests.appointments.conftest import calls, forget_the_broker, until
@@ -60,6 +62,15 @@ def test_it_wakes_nobody_for_a_refused_request(acme: Persona, broker: redis.Redi
     acme.book(booking_body(startTime="soon"))
 
     assert len(sent(broker)) == 0
+
+
+def test_it_wakes_nobody_for_a_location_that_must_wait(acme: Persona, broker: redis.Redis) -> None:
+    acme.location.brake(Location.Waiting.RATE_LIMITED, timedelta(hours=1))
+
+    acme.book()
+
+    assert broker.llen(QUEUE) == 0
+    assert broker.zcard("turns:ready") == 0
 
 
 @pytest.mark.django_db(transaction=True)
