@@ -1,9 +1,11 @@
 """What stands around every request: one log line under a request id that answers and logs share, links,
 and the way past what only pages need. No behaviour of the product lives here."""
 
+import json
 import logging
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
@@ -17,7 +19,8 @@ from django_structlog.middlewares import RequestMiddleware
 
 from ghlapp.addresses import client_address
 
-log = structlog.get_logger(__name__)
+# Its lines are put together here: structlog's chain takes 0.1 ms for what has no argument and no traceback.
+log = logging.getLogger("ghlapp.requests")
 LEVELS = {4: logging.WARNING, 5: logging.ERROR}
 
 
@@ -41,10 +44,19 @@ class RequestLog(RequestMiddleware):
             del request._raised_exception
         else:
             level = LEVELS.get(response.status_code // 100, logging.INFO)
-            log.log(
-                level, "request_finished", code=response.status_code, request=self.format_request(request)
-            )
+            if log.isEnabledFor(level):
+                log.log(
+                    level, "%s", _line(level, code=response.status_code, request=self.format_request(request))
+                )
         structlog.contextvars.clear_contextvars()
+
+
+def _line(level: int, **told: object) -> str:
+    """As the other lines of the log."""
+    about = {"event": "request_finished", **structlog.contextvars.get_contextvars()}
+    about |= {"level": logging.getLevelName(level).lower(), "logger": log.name}
+    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps({**told, **about, "timestamp": at}, ensure_ascii=False)
 
 
 class PublicLinks:

@@ -1,7 +1,6 @@
 """Every setting of the product, read from the environment (documented in .env.example).
 What is wrong with a value is said by checks.py, with an id and a hint, before anything starts."""
 
-import logging
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -337,12 +336,17 @@ LOGGING = {
             "foreign_pre_chain": _processors,
         }
     },
-    "handlers": {"standard_error": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "handlers": {
+        "standard_error": {"class": "logging.StreamHandler", "formatter": "json"},
+        # What is JSON already.
+        "lines": {"class": "logging.StreamHandler"},
+    },
     "root": {
         "handlers": ["standard_error"],
         "level": environment.read("LOG_LEVEL", environment.log_level, "INFO"),
     },
     "loggers": {
+        "ghlapp.requests": {"handlers": ["lines"], "propagate": False},
         # Their request lines carry the query, and an OAuth code or a contact's e-mail with it.
         "httpx2": {"level": "WARNING"},
         "httpcore2": {"level": "WARNING"},

@@ -1,5 +1,9 @@
 """What each request passes through: all of the middleware for a page, what concerns it for a program's call."""
 
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -53,3 +57,34 @@ def test_it_refuses_a_strangers_host_to_programs_too(acme: Persona) -> None:
 def test_it_lets_a_signed_in_person_book_nothing_without_a_key(admin_client: Client) -> None:
     """A session is no key, and so no form of another site can use it."""
     assert admin_client.post("/api/v1/bookings", {}, "application/json").status_code == 401
+
+
+def test_it_logs_each_request_as_one_line_of_json(acme: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = StringIO()
+    handler = logging.getLogger("ghlapp.requests").handlers[0]
+    monkeypatch.setattr(handler, "stream", lines)
+
+    answer = acme.api.get("/api/v1/bookings?contactId=secret")
+
+    [line] = lines.getvalue().splitlines()
+    told = json.loads(line)
+    assert datetime.now(UTC) - datetime.fromisoformat(told.pop("timestamp")) < timedelta(minutes=1)
+    assert told == {
+        "code": 200,
+        "request": "GET /api/v1/bookings",
+        "event": "request_finished",
+        "request_id": answer.headers["X-Request-Id"],
+        "ip": "127.0.0.1",
+        "level": "info",
+        "logger": "ghlapp.requests",
+    }
+
+
+def test_it_warns_of_what_was_refused(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = StringIO()
+    handler = logging.getLogger("ghlapp.requests").handlers[0]
+    monkeypatch.setattr(handler, "stream", lines)
+
+    Client().get("/api/v1/bookings")
+
+    assert json.loads(lines.getvalue())["level"] == "warning"
