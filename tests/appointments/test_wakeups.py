@@ -66,6 +66,7 @@ def test_it_wakes_nobody_for_a_refused_request(acme: Persona, broker: redis.Redi
 
 def test_it_wakes_nobody_for_a_location_that_must_wait(acme: Persona, broker: redis.Redis) -> None:
     acme.location.brake(Location.Waiting.RATE_LIMITED, timedelta(hours=1))
+    broker.flushdb()
 
     acme.book()
 

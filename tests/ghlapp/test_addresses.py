@@ -49,4 +49,4 @@ def test_it_is_the_address_in_the_log(
     with caplog.at_level(logging.INFO):
         Client().get("/livez", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
 
-    assert f"'ip': '{address}'" in caplog.text
+    assert f'"ip": "{address}"' in caplog.text
