@@ -160,7 +160,7 @@ class Stack:
     @contextmanager
     def web(self) -> Iterator[int]:
         """The web processes as they are deployed; their port is given."""
-        with self._web("web", "ghlapp.wsgi:application") as port:
+        with self._web("web", "ghlapp.rsgi:application") as port:
             yield port
 
     @contextmanager
