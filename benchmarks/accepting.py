@@ -1,5 +1,5 @@
 """The web processes beside bare DRF views under the same command (bare_web.py): accepting a booking, reading one,
-taking HighLevel's letters in. Then one location that must wait, with 100,000 bookings there instead of ten."""
+receiving HighLevel's webhook events. Then one location that must wait, with 100,000 bookings there instead of ten."""
 
 import json
 from base64 import b64encode
@@ -27,7 +27,7 @@ LOCATIONS = 100
 MOST_A_SECOND = 3_000
 FEW, MANY = 10, 100_000
 JSON = "application/json"
-# No two requests are the same: each booking has a key of its own, each letter an id.
+# No two requests are the same: each booking has a key of its own, each event an id.
 numbers = count()
 
 Requests = Callable[[int], list[bytes]]
@@ -52,11 +52,11 @@ def measure(stack: Stack) -> list[Ratio]:
             (theirs, _reads(f"/requests/{kept}")),
             (ours, _reads(f"/api/v1/bookings/{booking}", key)),
         )
-        letters = ("take a letter in", (theirs, _bare_letters), (ours, _letters))
+        events = ("receive an event", (theirs, _bare_events), (ours, _events))
         ratios = [
             *rounds.compare(*accept, rate=1.0, slowest=1.5),
             *rounds.compare(*read, rate=1.0),
-            *rounds.compare(*letters, rate=0.9),
+            *rounds.compare(*events, rate=0.9),
         ]
         # They have all that was accepted so far before them.
         with stack.workers(1):
@@ -199,12 +199,12 @@ def _reads(path: str, key: str = "") -> Requests:
     return lambda how_many: [one] * how_many
 
 
-def _letter(number: int) -> dict[str, Any]:
+def _event(number: int) -> dict[str, Any]:
     """As HighLevel tells of an appointment."""
     return {
         "type": "AppointmentUpdate",
         "appId": CLIENT_ID.partition("-")[0],
-        "webhookId": f"letter-{number}",
+        "webhookId": f"event-{number}",
         "timestamp": datetime.now(UTC).isoformat(),
         "locationId": "nobodys",
         "appointment": {
@@ -226,8 +226,8 @@ def _letter(number: int) -> dict[str, Any]:
     }
 
 
-def _letters(how_many: int) -> list[bytes]:
-    return [_signed(json.dumps(_letter(number)).encode()) for number in _next(how_many)]
+def _events(how_many: int) -> list[bytes]:
+    return [_signed(json.dumps(_event(number)).encode()) for number in _next(how_many)]
 
 
 def _signed(body: bytes) -> bytes:
@@ -237,8 +237,8 @@ def _signed(body: bytes) -> bytes:
     )
 
 
-def _bare_letters(how_many: int) -> list[bytes]:
-    return [_post("/letters", _letter(number)) for number in _next(how_many)]
+def _bare_events(how_many: int) -> list[bytes]:
+    return [_post("/events", _event(number)) for number in _next(how_many)]
 
 
 def _post(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> bytes:

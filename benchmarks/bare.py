@@ -31,9 +31,9 @@ CREATE TABLE IF NOT EXISTS bare_history (
     id bigserial PRIMARY KEY, booking_id bigint NOT NULL, at timestamptz NOT NULL, status text NOT NULL
 );
 CREATE TABLE IF NOT EXISTS bare_request (id bigserial PRIMARY KEY, fields jsonb NOT NULL);
-CREATE TABLE IF NOT EXISTS bare_letter (id bigserial PRIMARY KEY, body jsonb NOT NULL);
+CREATE TABLE IF NOT EXISTS bare_event (id bigserial PRIMARY KEY, body jsonb NOT NULL);
 CREATE TABLE IF NOT EXISTS bare_start (number bigint PRIMARY KEY, seconds double precision NOT NULL);
-TRUNCATE bare_booking, bare_history, bare_request, bare_letter, bare_start;
+TRUNCATE bare_booking, bare_history, bare_request, bare_event, bare_start;
 """
 INTENT = "UPDATE bare_booking SET status = 'calling', intent = body, updated_at = now() WHERE id = %s"
 OUTCOME = """

@@ -59,15 +59,15 @@ class Kept(models.Model):
         return f"request {self.pk}"
 
 
-class Letter(models.Model):
+class Event(models.Model):
     body = models.JSONField()
 
     class Meta:
         app_label = "bare_web"
-        db_table = "bare_letter"
+        db_table = "bare_event"
 
     def __str__(self) -> str:
-        return f"letter {self.pk}"
+        return f"event {self.pk}"
 
 
 class Wanted(serializers.Serializer[None]):
@@ -110,15 +110,15 @@ class OneRequest(APIView):
         return Response({"id": kept.pk, **Wanted(kept.fields).data})
 
 
-class Letters(APIView):
+class Events(APIView):
     def post(self, request: Request) -> Response:
-        Letter._default_manager.create(body=request.data)
+        Event._default_manager.create(body=request.data)
         return Response({"status": "stored"})
 
 
 urlpatterns = [
     path("requests", Requests.as_view()),
     path("requests/<int:number>", OneRequest.as_view()),
-    path("letters", Letters.as_view()),
+    path("events", Events.as_view()),
 ]
 application = WSGIBridge(get_wsgi_application())

@@ -12,8 +12,8 @@ PAUSE_SECONDS = 0.02
 class Coalescer:
     """Calls `send` with names: of the first at once, of all that come within the pause after it at the pause's end.
 
-    A name is sent after it was added, never before, so that what was committed before `add` is there for whoever
-    is woken (rule 13). What a process takes with it when it dies, the sweep finds.
+    A name is sent after it was added, never before, so that a woken worker sees what was committed
+    before `add` (rule 13). What a process takes with it when it dies, the sweep finds.
     """
 
     def __init__(self, send: Callable[..., None]) -> None:
