@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from appointments.models import Booking, TimelineEntry
 from oauth import rows
-from oauth.models import ApiKey, Location, covered_by
+from oauth.models import ApiKey, Location, covered_by, covering_values
 
 # What a booking says itself; its location is the statement's to find, and so are its status and error.
 GIVEN = (
@@ -44,21 +44,20 @@ class Found(NamedTuple):
 
 
 def accept(
-    fields: dict[str, Any], key: ApiKey, location_id: str | None, held: dict[str, Any], *, in_time: bool
+    fields: dict[str, Any], key: ApiKey, location_id: str | None, held: str, *, in_time: bool
 ) -> list[Found]:
     """Write the booking for the location: an empty list where the key covers none, two where it does not say which.
 
-    `fields`: those that GIVEN names. `held`: the error of a booking that is accepted on hold, by what its location
-    waits for. Two requests with one idempotency key at the same moment: the second waits for the first one's commit,
-    writes nothing, and finds it if it asks again, for a statement sees what was committed before it began.
+    `fields`: those that GIVEN names. `held`: in JSON, the error of a booking that is accepted on hold, by what its
+    location waits for. Two requests with one idempotency key at the same moment: the second waits for the first one's
+    commit, writes nothing, and finds it if it asks again, for a statement sees what was committed before it began.
     """
     values = {
         **fields,
         **{name: Jsonb(fields[name]) for name in JSON if fields[name] is not None},
-        "key": key.pk,
-        "agency": key.agency_id,
+        **covering_values(key),
         "location": location_id,
-        "held": Jsonb(held),
+        "held": held,
         "in_time": in_time,
     }
     has_key = fields["idempotency_key"] is not None
@@ -101,14 +100,14 @@ def _statement(of_agency: bool, says_which: bool, has_key: bool) -> str:
         *(f"%({name})s::{_type(name)}" for name in GIVEN),
         "location.id",
         f"CASE WHEN location.is_held THEN '{Booking.Status.ON_HOLD}' ELSE '{Booking.Status.PENDING}' END",
-        "CASE WHEN location.is_held THEN %(held)s -> location.waiting_for END",
+        "CASE WHEN location.is_held THEN %(held)s::jsonb -> location.waiting_for END",
         *_constants().values(),
     ]
     return f"""
 WITH covered AS (
     SELECT location.id, location.status, location.timezone, location.waiting_for,
         coalesce(location.not_before > %(created_at)s, false) AS is_braked,
-        coalesce(location.not_before > %(created_at)s AND %(held)s ? location.waiting_for, false) AS is_held
+        coalesce(location.not_before > %(created_at)s AND %(held)s::jsonb ? location.waiting_for, false) AS is_held
     FROM {Location._meta.db_table} AS location
     WHERE {"location.id = %(location)s AND" if says_which else ""} {covered_by(of_agency)}
     LIMIT 2

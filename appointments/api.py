@@ -6,9 +6,10 @@ import json
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404
+from django.http import Http404, HttpRequest
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -45,7 +46,7 @@ from appointments.requests import (
 )
 from appointments.times import instant
 from appointments.waiting import WaitingPlaces
-from oauth.access import key_of
+from oauth.access import BearerKey, RecentBearerKey, key_of, with_current_key
 from oauth.models import ApiKey, Location
 from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 
@@ -93,6 +94,9 @@ EXAMPLES = {
 class BookingList(APIView):
     scopes = {"GET": BOOKINGS_READ, "POST": BOOKINGS_WRITE}
 
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return _authenticators(self.request, "POST")
+
     @extend_schema(
         operation_id="createBooking",
         examples=[OpenApiExample(name, body, request_only=True) for name, body in EXAMPLES.items()],
@@ -136,20 +140,10 @@ class BookingList(APIView):
         idempotency_key = headers.idempotency_key(request.headers.get("Idempotency-Key"))
         body = booking_request(request.data)
         if body.contact and body.contact.phone:  # which can be judged where the location is known alone
-            check_phone(body, _location(key_of(request), body.location_id).country)
+            location = with_current_key(self, request, lambda key: _location(key, body.location_id))
+            check_phone(body, location.country)
         wanted = _wanted(body, request.data, idempotency_key)
-        try:
-            booking, replayed = bookings.request(key_of(request), wanted)
-        except bookings.NotCovered as error:
-            raise LocationNotAllowed from error
-        except bookings.SeveralCovered as error:
-            raise InvalidRequest(("/locationId", SEVERAL)) from error
-        except bookings.KeyReused as error:
-            raise IdempotencyKeyReused from error
-        except bookings.Disconnected as error:
-            raise LocationDisconnected from error
-        except bookings.TooLate as error:
-            raise InvalidRequest(("/expiresAt", "This lies in the past.")) from error
+        booking, replayed = with_current_key(self, request, lambda key: _request(key, wanted))
         return _accepted(request, booking, replayed)
 
     @extend_schema(
@@ -163,6 +157,11 @@ class BookingList(APIView):
         query = list_query(request.query_params.dict())
         found = Booking.objects.seen_by(key_of(request)).filter(**query.filters())
         return Pages(query.limit, "-id", UUID).response(found, request, BookingAnswer.listed)
+
+
+def _authenticators(request: HttpRequest | None, method: str) -> list[BaseAuthentication]:
+    """For a view whose `method` calls `with_current_key`; for its schema there is no request."""
+    return [RecentBearerKey() if request and request.method == method else BearerKey()]
 
 
 BOOKING_ID = OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")
@@ -188,6 +187,9 @@ CHANGES = {
 class BookingDetail(APIView):
     scopes = {"GET": BOOKINGS_READ, "PATCH": BOOKINGS_WRITE}
 
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return _authenticators(self.request, "GET")
+
     @extend_schema(
         operation_id="readBooking",
         summary="Read a booking",
@@ -195,7 +197,7 @@ class BookingDetail(APIView):
         responses={200: BookingAnswer, **problems(_404=NOT_SEEN)},
     )
     def get(self, request: Request, booking_id: UUID) -> Response:
-        return _shown(_booking(key_of(request), booking_id))
+        return _shown(with_current_key(self, request, lambda key: _booking(key, booking_id)))
 
     @extend_schema(
         operation_id="changeBooking",
@@ -274,6 +276,21 @@ class Timeline(APIView):
         query = page_query(request)
         entries = _booking(key_of(request), booking_id).timeline.all()
         return Pages(query.limit, "id", int).response(entries, request, TimelineEntryAnswer.of)
+
+
+def _request(key: ApiKey, wanted: bookings.Wanted) -> tuple[Booking, bool]:
+    try:
+        return bookings.request(key, wanted)
+    except bookings.NotCovered as error:
+        raise LocationNotAllowed from error
+    except bookings.SeveralCovered as error:
+        raise InvalidRequest(("/locationId", SEVERAL)) from error
+    except bookings.KeyReused as error:
+        raise IdempotencyKeyReused from error
+    except bookings.Disconnected as error:
+        raise LocationDisconnected from error
+    except bookings.TooLate as error:
+        raise InvalidRequest(("/expiresAt", "This lies in the past.")) from error
 
 
 def _booking(key: ApiKey, booking_id: UUID) -> Booking:

@@ -6,6 +6,7 @@ interleaving that breaks a version without it, are in docs/CONVERGE.md. Its step
 changing.py, what errors lead to is in outcomes.py, rows change in states.py.
 """
 
+import json
 import logging
 import time
 from collections.abc import Collection
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 Status = Booking.Status
 # What a booking shows that is accepted while its location waits.
-HELD = {waiting_for: outcomes.held(waiting_for) for waiting_for in outcomes.HOLDS}
+HELD = json.dumps({waiting_for: outcomes.held(waiting_for) for waiting_for in outcomes.HOLDS})
 # So often another request with the same idempotency key may be written between two looks for it.
 RACES = 5
 USUAL_LIFE = timedelta(days=1)

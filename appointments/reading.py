@@ -4,12 +4,11 @@ One statement written by hand: the ORM takes longer to put one together than Pos
 """
 
 from functools import cache
-from typing import Any
 from uuid import UUID
 
 from appointments.models import Booking
 from oauth import rows
-from oauth.models import ApiKey, Location, Upstream, covered_by
+from oauth.models import ApiKey, Location, Upstream, covered_by, covering_values
 
 NAMES = [field.attname for field in Booking._meta.concrete_fields]
 LOCATION_NAMES = ["id", "status", "timezone"]
@@ -17,12 +16,7 @@ LOCATION_NAMES = ["id", "status", "timezone"]
 
 def find(key: ApiKey, booking_id: UUID) -> Booking | None:
     """The booking, if it is the key's tenant's and in a location that the key covers."""
-    values: dict[str, Any] = {
-        "booking": booking_id,
-        "tenant": key.tenant_id,
-        "key": key.pk,
-        "agency": key.agency_id,
-    }
+    values = {"booking": booking_id, "tenant": key.tenant_id, **covering_values(key)}
     with rows.prepared() as cursor:
         cursor.execute(_statement(key.agency_id is not None), values)
         row = cursor.fetchone()

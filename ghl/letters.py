@@ -73,7 +73,10 @@ def parse_body(raw: bytes) -> dict[str, Any] | None:
     """The JSON object that a body consists of, in values that PostgreSQL can keep; None for anything else."""
     try:
         value = json.loads(raw.decode(), parse_constant=no_constant, parse_float=finite)
-        return _clean(value) if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            return None
+        # Only an escape can spell what PostgreSQL does not keep: a NUL or half a pair of surrogates.
+        return _clean(value) if b"\\u" in raw else value
     except (ValueError, RecursionError):
         return None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urljoin
 
 import structlog
@@ -35,20 +35,24 @@ class RequestLog(RequestMiddleware):
     def format_request(request: HttpRequest) -> str:
         return f"{request.method} {request.path}"
 
-    def prepare(self, request: HttpRequest) -> None:
-        structlog.contextvars.bind_contextvars(request_id=str(uuid.uuid4()), ip=client_address(request))
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        identifier = str(uuid.uuid4())
+        bound = structlog.contextvars.bind_contextvars(request_id=identifier, ip=client_address(request))
+        response = cast("HttpResponse", self.get_response(request))
+        response.headers["X-Request-Id"] = identifier
+        self.handle_response(request, response)
+        structlog.contextvars.reset_contextvars(**bound)
+        return response
 
     def handle_response(self, request: HttpRequest, response: HttpResponse) -> None:
-        response.headers["X-Request-Id"] = request_id()
         if hasattr(request, "_raised_exception"):
             del request._raised_exception
         else:
             level = LEVELS.get(response.status_code // 100, logging.INFO)
             if log.isEnabledFor(level):
-                log.log(
-                    level, "%s", _line(level, code=response.status_code, request=self.format_request(request))
-                )
-        structlog.contextvars.clear_contextvars()
+                line = _line(level, code=response.status_code, request=self.format_request(request))
+                # Without a search through the stack for the caller, which the line does not name.
+                log.handle(logging.makeLogRecord({"levelno": level, "msg": line, "name": log.name}))
 
 
 def _line(level: int, **told: object) -> str:

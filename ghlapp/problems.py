@@ -58,6 +58,9 @@ class NeverRefusing(DefaultContentNegotiation):
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
+        if request.META.get("HTTP_ACCEPT", "*/*") == "*/*":
+            first = next(iter(renderers))
+            return first, first.media_type or ""
         try:
             renderer, media_type = super().select_renderer(request, renderers, format_suffix)
         except exceptions.NotAcceptable:

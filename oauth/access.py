@@ -1,8 +1,10 @@
 """How a request to the API shows its key (authentication) and what the key lets it do (permission).
 Keys themselves are in keys.py."""
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
+from django.http import Http404
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed, PermissionDenied
@@ -13,16 +15,20 @@ from oauth import keys
 from oauth.environ import AUTHENTICATED
 from oauth.models import ApiKey, Tenant
 
+T = TypeVar("T")
+
 
 class BearerKey(BaseAuthentication):
     """`Authorization: Bearer <api key>` (RFC 6750). `request.user` is the tenant, `request.auth` the key."""
+
+    takes_recent = False
 
     def authenticate(self, request: Request) -> tuple[Tenant, ApiKey]:
         scheme, _, text = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             raise AuthenticationFailed("Send an API key as `Authorization: Bearer <api key>`.")
         shown = text.strip().decode("latin-1")
-        key = keys.find(shown)
+        key = keys.find(shown, recent=self.takes_recent)
         if key is None:
             keys.record_refusal(shown)
             raise AuthenticationFailed("The API key is unknown, expired or revoked.")
@@ -34,6 +40,30 @@ class BearerKey(BaseAuthentication):
         return 'Bearer realm="bookings"'
 
 
+class RecentBearerKey(BearerKey):
+    """The same, and a key that was found lately will do: for views that call `with_current_key`."""
+
+    takes_recent = True
+
+
+def with_current_key(view: Any, request: Request, act: Callable[[ApiKey], T]) -> T:
+    """What `act` returns for the request's key, one statement of which finds nothing for a key that has changed.
+
+    A remembered key for which it finds nothing is looked up, and `act` called once more. Raises what `act`
+    raises, AuthenticationFailed or PermissionDenied.
+    """
+    key = key_of(request)
+    try:
+        return act(key)
+    except (Http404, PermissionDenied):
+        if key.found_at is None:
+            raise
+    tenant, request.auth = BearerKey().authenticate(request)
+    request.user = cast("Any", tenant)
+    view.check_permissions(request)
+    return act(key_of(request))
+
+
 def key_of(request: Request) -> ApiKey:
     """The key of an authenticated request."""
     return cast("ApiKey", request.auth)
@@ -43,6 +73,7 @@ class BearerKeySchema(OpenApiAuthenticationExtension):  # type: ignore[no-untype
     """How drf-spectacular shows BearerKey."""
 
     target_class = BearerKey
+    match_subclasses = True
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:

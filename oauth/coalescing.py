@@ -21,6 +21,8 @@ class Coalescer:
         self._lock = threading.Lock()
         self._waiting: dict[str, None] = {}
         self._pause_ends_at = 0.0
+        self._has_waiting = threading.Event()
+        self._sender: threading.Thread | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -31,22 +33,29 @@ class Coalescer:
     def add(self, *names: str) -> None:
         """Have the names sent, now or within the pause. Raises what `send` raises where it is now."""
         with self._lock:
-            left = self._pause_ends_at - time.monotonic()
-            if left > 0 or self._waiting:
-                if not self._waiting:
-                    self._send_in(left)
+            is_first = not self._waiting and time.monotonic() >= self._pause_ends_at
+            if is_first:
+                self._pause_ends_at = time.monotonic() + PAUSE_SECONDS
+            else:
                 self._waiting.update(dict.fromkeys(names))
-                return
-            self._pause_ends_at = time.monotonic() + PAUSE_SECONDS
-        self._send(*names)
+        if is_first:
+            self._send(*names)
+        else:
+            self._have_them_sent()
 
-    def _send_in(self, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._send_waiting)
-        timer.daemon = True
-        timer.start()
+    def _have_them_sent(self) -> None:
+        self._has_waiting.set()
+        # It is started once, for starting a thread takes longer than all else; a fork leaves it behind.
+        if self._sender is None or not self._sender.is_alive():
+            self._sender = threading.Thread(target=self._send_waiting, daemon=True)
+            self._sender.start()
 
     def _send_waiting(self) -> None:
-        with self._lock:
-            names, self._waiting = list(self._waiting), {}
-            self._pause_ends_at = time.monotonic() + PAUSE_SECONDS
-        self._send(*names)
+        while self._has_waiting.wait():
+            time.sleep(max(0.0, self._pause_ends_at - time.monotonic()))
+            with self._lock:
+                self._has_waiting.clear()
+                names, self._waiting = list(self._waiting), {}
+                self._pause_ends_at = time.monotonic() + PAUSE_SECONDS
+            if names:
+                self._send(*names)

@@ -236,12 +236,28 @@ class LocationQuerySet(models.QuerySet["Location"]):
 
 
 def covered_by(of_agency: bool) -> str:
-    """`LocationQuerySet.covered_by` as SQL about `location`; of the values `key` and, of an agency's, `agency`."""
+    """`LocationQuerySet.covered_by` as SQL about `location`, of the values of `covering_values`.
+
+    A key that was revoked or given other scopes since it was found covers nothing.
+    """
     named = f"""
         EXISTS (SELECT FROM {ApiKey.locations.through._meta.db_table} AS named
                 WHERE named.apikey_id = %(key)s AND named.location_id = location.id)
     """
-    return f"({named} OR location.agency_id = %(agency)s)" if of_agency else named
+    covered = f"({named} OR location.agency_id = %(agency)s)" if of_agency else named
+    return f"""
+        {covered} AND EXISTS (
+            SELECT FROM {ApiKey._meta.db_table} AS key
+            WHERE key.id = %(key)s AND key.revoked_at IS NULL
+            AND (key.expires_at IS NULL OR key.expires_at > statement_timestamp())
+            AND array_to_string(key.scopes, ' ') = %(scopes)s
+            AND key.agency_id IS NOT DISTINCT FROM %(agency)s::varchar
+        )
+    """  # noqa: S608  (no value is in it)
+
+
+def covering_values(key: "ApiKey") -> dict[str, Any]:
+    return {"key": key.pk, "agency": key.agency_id, "scopes": " ".join(key.scopes)}
 
 
 class Location(Account):
@@ -459,6 +475,9 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    # Where a process remembers it: when it was found (monotonic).
+    found_at: float | None = None
 
     def __str__(self) -> str:
         return f"{self.prefix}… of {self.tenant_id}"

@@ -1,7 +1,5 @@
 """Wake-ups that follow each other closely are sent together, and none of them is left out."""
 
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,10 +15,9 @@ def sent() -> list[tuple[str, ...]]:
 
 
 @pytest.fixture
-def coalescer(sent: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Coalescer]:
+def coalescer(sent: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> Coalescer:
     monkeypatch.setattr(coalescing, "PAUSE_SECONDS", 0.1)
-    yield Coalescer(lambda *names: sent.append(names))
-    until(lambda: not any(isinstance(each, threading.Timer) for each in threading.enumerate()))
+    return Coalescer(lambda *names: sent.append(names))
 
 
 def test_it_sends_the_first_at_once(coalescer: Coalescer, sent: list[tuple[str, ...]]) -> None:
