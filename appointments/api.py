@@ -46,7 +46,7 @@ from appointments.requests import (
 )
 from appointments.times import instant
 from appointments.waiting import WaitingPlaces
-from oauth.access import BearerKey, RecentBearerKey, key_of, with_current_key
+from oauth.access import BearerKey, key_of, with_current_key
 from oauth.models import ApiKey, Location
 from oauth.scopes import BOOKINGS_READ, BOOKINGS_WRITE
 
@@ -161,7 +161,7 @@ class BookingList(APIView):
 
 def _authenticators(request: HttpRequest | None, method: str) -> list[BaseAuthentication]:
     """For a view whose `method` calls `with_current_key`; for its schema there is no request."""
-    return [RecentBearerKey() if request and request.method == method else BearerKey()]
+    return [BearerKey(takes_recent=bool(request and request.method == method))]
 
 
 BOOKING_ID = OpenApiParameter("booking_id", OpenApiTypes.UUID, "path")

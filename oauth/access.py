@@ -21,14 +21,16 @@ T = TypeVar("T")
 class BearerKey(BaseAuthentication):
     """`Authorization: Bearer <api key>` (RFC 6750). `request.user` is the tenant, `request.auth` the key."""
 
-    takes_recent = False
+    def __init__(self, *, takes_recent: bool = False) -> None:
+        """`takes_recent`: a key that was found lately will do, for a view that calls `with_current_key`."""
+        self._takes_recent = takes_recent
 
     def authenticate(self, request: Request) -> tuple[Tenant, ApiKey]:
         scheme, _, text = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             raise AuthenticationFailed("Send an API key as `Authorization: Bearer <api key>`.")
         shown = text.strip().decode("latin-1")
-        key = keys.find(shown, recent=self.takes_recent)
+        key = keys.find(shown, recent=self._takes_recent)
         if key is None:
             keys.record_refusal(shown)
             raise AuthenticationFailed("The API key is unknown, expired or revoked.")
@@ -38,12 +40,6 @@ class BearerKey(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="bookings"'
-
-
-class RecentBearerKey(BearerKey):
-    """The same, and a key that was found lately will do: for views that call `with_current_key`."""
-
-    takes_recent = True
 
 
 def with_current_key(view: Any, request: Request, act: Callable[[ApiKey], T]) -> T:
@@ -73,7 +69,6 @@ class BearerKeySchema(OpenApiAuthenticationExtension):  # type: ignore[no-untype
     """How drf-spectacular shows BearerKey."""
 
     target_class = BearerKey
-    match_subclasses = True
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
