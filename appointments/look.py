@@ -156,7 +156,7 @@ def _moved(attempt: Attempt, sent: dict[str, Any], since: datetime) -> list[Appo
     begin = attempt.booking.looks % rounds * MOST_READ
     read = [_read(attempt, each) for each in candidates[begin : begin + MOST_READ]]
     ours = (each for each in read if each and _has_moved(each, sent, since))
-    found = [each for each in _unowned(ours) if not _may_be_anothers(attempt.booking, each, sent)]
+    found = [each for each in _unowned(ours) if not _may_be_anothers(attempt.booking, each, sent, since)]
     if not found and begin + MOST_READ < len(candidates):
         raise NotAllRead
     return sorted(found, key=lambda each: each.title != sent.get("title"))
@@ -194,18 +194,35 @@ def _was_made_by_then(found: Appointment, since: datetime) -> bool:
     return found.date_added is None or found.date_added <= until
 
 
-def _may_be_anothers(booking: Booking, found: Appointment, sent: dict[str, Any]) -> bool:
-    """Whether it stands where another create of unknown outcome wants it, or under its title: that one's look is
-    to have it."""
+def _may_be_anothers(booking: Booking, found: Appointment, sent: dict[str, Any], since: datetime) -> bool:
+    """Whether another create of unknown outcome is likelier to have made it: that one's look is to have it.
+
+    It is where it stands where the other one wants it, or under its title. Where neither place nor title tells, for
+    staff has changed both, it is the one that was sent nearest to when the appointment was made.
+    """
     others = _unsure_creates(booking)
     if found.starts_at is None:
         return others.exists()
-    theirs = [each.intent for each in others if each.intent]
-    is_titled = found.title is not None and found.title != sent.get("title")
     return any(
-        instant(each["start_time"]) == found.starts_at or (is_titled and each.get("title") == found.title)
-        for each in theirs
+        _is_likelier(found, sent, since, each.intent, each.intent_at)
+        for each in others
+        if each.intent and each.intent_at
     )
+
+
+def _is_likelier(
+    found: Appointment, sent: dict[str, Any], since: datetime, theirs: dict[str, Any], their_since: datetime
+) -> bool:
+    our_title, their_title = sent.get("title"), theirs.get("title")
+    if instant(theirs["start_time"]) == found.starts_at:
+        return True
+    if found.title is not None and our_title != their_title and found.title in (our_title, their_title):
+        return found.title == their_title
+    if not _has_moved(found, theirs, their_since):
+        return False
+    if found.date_added is None:
+        return their_since < since
+    return abs(found.date_added - their_since) < abs(found.date_added - since)
 
 
 def _unsure_creates(booking: Booking) -> QuerySet[Booking]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from appointments import look
 from appointments.models import Booking
@@ -136,6 +137,32 @@ def test_it_leaves_to_another_create_what_stands_under_its_title(acme: Persona, 
 
     assert hurry(first).appointment_id is None
     assert hurry(second).status == Booking.Status.BOOKED
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_it_leaves_what_staff_moved_and_renamed_to_the_create_that_made_it(
+    acme: Persona, highlevel: World, done: int
+) -> None:
+    """Two creates of a contact get no answer, five seconds apart, and one was done: neither place nor title tells."""
+    highlevel.forms.pin(event_optional="full")
+    for number in range(2):
+        order(highlevel, "error_500_after" if number == done else "error_500_before")
+    acme.book()
+    acme.book(booking_body(title="Other", startTime="2027-06-25T03:30:00+05:30", endTime=None))
+    work_once()
+    bookings = list(Booking.objects.order_by("id"))
+    later = timedelta(seconds=5)
+    Booking.objects.filter(pk=bookings[1].pk).update(
+        intent_at=F("intent_at") + later, call_deadline=F("call_deadline") + later
+    )
+    [made] = highlevel.diary.everything()
+    highlevel.diary.remove(made)
+    highlevel.diary.keep(replace(made, added_at=made.added_at + done * later))
+    highlevel.clock.advance(10)
+    move(highlevel, title="Staff's")
+
+    assert hurry(bookings[1 - done]).appointment_id is None
+    assert hurry(bookings[done]).appointment_id == made.id
 
 
 def test_it_reads_all_there_are_before_it_believes_that_there_is_none(
